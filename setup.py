@@ -1,0 +1,76 @@
+"""The compiled half of the build: one Cython extension, in three modes chosen by GICV3_BUILD.
+
+release (default)  -O3
+debug              bounds checks and line tracing, for coverage and for hunting a wrong index
+sanitize           AddressSanitizer and UndefinedBehaviorSanitizer (run with libasan preloaded: `make sanitize`)
+
+Everything that is not compiled is declared in pyproject.toml.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODES = {
+    "release": {
+        "directives": {"boundscheck": False},
+        "compile": ["-O3"],
+    },
+    "debug": {
+        "directives": {"boundscheck": True, "linetrace": True},
+        "compile": ["-O1", "-g"],
+        "macros": [("CYTHON_TRACE_NOGIL", "1")],
+    },
+    "sanitize": {
+        "directives": {"boundscheck": True},
+        "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
+        "link": ["-fsanitize=address,undefined"],
+    },
+}
+MODE = os.environ.get("GICV3_BUILD") or "release"
+if MODE not in MODES:
+    raise SystemExit(f"GICV3_BUILD must be one of {', '.join(MODES)}, got {MODE!r}")
+
+
+class BuildExt(build_ext):
+    """Run Cython when an extension is compiled, and at no other time.
+
+    cythonize() at module level would replace `.pyx` by `.c` in the sources that sdist packs.
+    """
+
+    def build_extension(self, ext):
+        from Cython.Build import cythonize
+        from Cython.Compiler import Options
+
+        Options.warning_errors = True
+        mode = MODES[MODE]
+        # Coverage looks for the C file beside the source; every other mode keeps the tree clean.
+        build_dir = None if MODE == "debug" else os.path.join(self.build_temp, MODE)
+        (compiled,) = cythonize(
+            [ext],
+            force=self.force or MODE != "release",
+            build_dir=build_dir,
+            compiler_directives=mode["directives"],
+            show_all_warnings=True,
+        )
+        ext.sources = compiled.sources
+        if self.compiler.compiler_type != "msvc":
+            ext.extra_compile_args = [*ext.extra_compile_args, *mode["compile"]]
+            ext.extra_link_args = [*ext.extra_link_args, *mode.get("link", [])]
+        ext.define_macros = [*ext.define_macros, *mode.get("macros", [])]
+        super().build_extension(ext)
+
+
+def parts(folder):
+    """The included parts of an extension, so that an edited part rebuilds it and sdist packs it."""
+    return sorted(path.as_posix() for path in Path(folder).glob("*.pxi"))
+
+
+setup(
+    ext_modules=[
+        Extension("gicv3._core", ["gicv3/_core.pyx"], depends=["gicv3/_core.pxd", *parts("gicv3/core")]),
+    ],
+    cmdclass={"build_ext": BuildExt},
+)
