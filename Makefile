@@ -1,12 +1,24 @@
-# Every target does its own set-up in .venv; a second run finds it done.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-CORE   := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name '*.pxi')
+# Every target does its own set-up in a virtual environment; a second run finds it done.
+PYTHON   ?= python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+EDITABLE := --editable
+CORE     := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name '*.pxi')
 
-.PHONY: demo test lint bench clean
+.PHONY: help demo test lint bench dist sanitize coverage clean
 .DELETE_ON_ERROR:
+.SECONDARY:
+
+help:
+	@echo "make demo      boot a guest, plug and unplug its vCPUs, show their interrupts"
+	@echo "make test      run the tests"
+	@echo "make lint      ruff and cython-lint"
+	@echo "make bench     run the benchmarks"
+	@echo "make dist      build dist/: the source archive, and a wheel from it"
+	@echo "make sanitize  run the tests with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make coverage  run the tests with line coverage of the core"
+	@echo "make clean     remove everything that make has made"
 
 demo: $(VENV)/installed
 	$(BIN)/gicv3 demo
@@ -16,16 +28,31 @@ test: $(VENV)/installed $(VENV)/group-test
 
 lint: $(VENV)/group-lint
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint gicv3
 
 bench: $(VENV)/installed $(VENV)/group-bench
 	$(BIN)/python -m pytest benchmarks
 
+# `build` makes the wheel from the unpacked source archive, so a file that the archive lacks is found here.
+dist: $(VENV)/group-test
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+
+# The instrumented builds live in environments of their own and are not editable: the tree keeps its fast extension.
+# Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out.
+sanitize:
+	$(MAKE) --no-print-directory VENV=.venv-sanitize GICV3_BUILD=sanitize EDITABLE= .venv-sanitize/installed .venv-sanitize/group-test
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	    .venv-sanitize/bin/pytest -m 'not guest and not oracle' --ignore tests/test_packaging.py
+
+coverage:
+	$(MAKE) --no-print-directory VENV=.venv-debug GICV3_BUILD=debug EDITABLE= .venv-debug/installed .venv-debug/group-coverage
+	.venv-debug/bin/coverage run -m pytest -m 'not slow and not oracle' --ignore tests/test_packaging.py
+	.venv-debug/bin/coverage report
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
-	find gicv3 -name '*.so' -delete -o -name '*.c' -delete
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-* build dist *.egg-info htmlcov .coverage .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	find . -name .git -prune -o '(' -name __pycache__ -o -name '*.so' -o -path './gicv3/*.c' ')' -prune -exec rm -rf {} +
 
 # pip 25.1 is the first that reads dependency groups.
 $(VENV)/pip:
@@ -33,10 +60,14 @@ $(VENV)/pip:
 	$(PIP) 'pip>=25.1'
 	touch $@
 
+$(VENV)/headers: $(VENV)/pip tools/python-headers
+	tools/python-headers $(VENV)
+	touch $@
+
 $(VENV)/group-%: $(VENV)/pip pyproject.toml
 	$(PIP) --group $*
 	touch $@
 
-$(VENV)/installed: $(VENV)/group-build $(CORE)
-	$(PIP) --no-build-isolation --editable '.[cli,unicorn]'
+$(VENV)/installed: $(VENV)/headers $(VENV)/group-build $(CORE)
+	PYTHONWARNINGS=ignore:Editable $(PIP) --no-build-isolation $(EDITABLE) '.[cli,unicorn]'
 	touch $@

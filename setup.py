@@ -25,7 +25,7 @@ MODES = {
     },
     "sanitize": {
         "directives": {"boundscheck": True},
-        "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
+        "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
         "link": ["-fsanitize=address,undefined"],
     },
 }
