@@ -40,20 +40,28 @@ class BuildExt(build_ext):
     cythonize() at module level would replace `.pyx` by `.c` in the sources that sdist packs.
     """
 
+    def finalize_options(self):
+        super().finalize_options()
+        if MODE != "release":
+            self.force = True
+            self.build_temp += f"-{MODE}"
+            if self.inplace:  # or a later release build would find its library up to date, and be this one
+                self.build_lib += f"-{MODE}"
+
     def build_extension(self, ext):
         from Cython.Build import cythonize
         from Cython.Compiler import Options
 
-        Options.warning_errors = True
         mode = MODES[MODE]
+        Options.warning_errors = MODE == "release"  # tracing alone makes every noexcept function warn
         # Coverage looks for the C file beside the source; every other mode keeps the tree clean.
-        build_dir = None if MODE == "debug" else os.path.join(self.build_temp, MODE)
+        build_dir = None if MODE == "debug" else self.build_temp
         (compiled,) = cythonize(
             [ext],
-            force=self.force or MODE != "release",
+            force=self.force,
             build_dir=build_dir,
             compiler_directives=mode["directives"],
-            show_all_warnings=True,
+            show_all_warnings=MODE == "release",
         )
         ext.sources = compiled.sources
         if self.compiler.compiler_type != "msvc":

@@ -1,0 +1,33 @@
+"""What every test shares: tools that may be absent, and Hypothesis without a clock."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+CI = os.environ.get("CI") == "true"
+
+# No deadline: nothing may depend on the host's speed. In CI the same examples every time: a red run must be one's own fault.
+settings.register_profile("gicv3", deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gicv3")
+
+_DEBIAN_PACKAGE = {
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "qemu-system-aarch64": "qemu-system-arm",
+}
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Find a program by name; without it the test skips on a user's machine and fails in CI, where it must run."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            reason = f"{name} is not installed: apt-get install {_DEBIAN_PACKAGE.get(name, name)}"
+            (pytest.fail if CI else pytest.skip)(reason)
+        return path
+
+    return find
