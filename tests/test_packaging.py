@@ -121,7 +121,9 @@ def test_cython_has_no_warning_and_no_performance_hint(sources: set[str], tmp_pa
         assert not re.search(r"warning|performance hint", printed, re.IGNORECASE), printed
 
 
-def test_stubs_agree_with_the_runtime(sources: set[str]) -> None:
+def test_stubs_agree_with_the_runtime(sources: set[str], tmp_path: Path) -> None:
     modules = [name.removesuffix(".pyx").replace("/", ".") for name in sources if name.endswith(".pyx")]
-    printed = run("-m", "mypy.stubtest", *sorted(modules))
-    assert printed.startswith("Success"), printed
+    # What Cython adds to every module and class is no part of the interface.
+    allowed = tmp_path / "allowed"
+    allowed.write_text(r".*\.__(reduce_cython|setstate_cython|test|pyx_capi)__" + "\n")
+    run("-m", "mypy.stubtest", "--allowlist", allowed, "--ignore-unused-allowlist", *sorted(modules))
