@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Bare-metal AArch64 guests that come with the package, and the memory they share with the host.
 
-The sources are in ``tests/guests``; ``tests/guests/smp/mailbox.h`` holds the same numbers for the guest and a test compares the two.
+The sources are in ``tests/guests``; ``tests/guests/smp/mailbox.h`` holds the same numbers for the guest, and a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 __all__ = [
-    "CpuRecord",
-    "CpuState",
-    "GuestFlag",
     "LOAD_ADDRESS",
     "MAGIC",
     "MAILBOX_ADDRESS",
     "MAILBOX_SIZE",
     "MAX_CPUS",
-    "Mailbox",
     "PPI_TIMER",
     "SGI_LEAVE",
     "SGI_STATE",
     "SGI_TOKEN",
     "SPI_DOORBELL",
     "SPI_UART",
+    "CpuRecord",
+    "CpuState",
+    "GuestFlag",
+    "Mailbox",
     "parse_log",
     "parse_mailbox",
     "parse_record",
@@ -113,8 +114,8 @@ class CpuRecord(NamedTuple):
     fault_elr: int
 
 
-_MAILBOX: Final = struct.Struct("<4I3Q3I")
-_RECORD: Final = struct.Struct("<8I2Q2IQ")
+_MAILBOX: Final = struct.Struct("<IIIIQQQIII")
+_RECORD: Final = struct.Struct("<IIIIIIIIQQIIQ")
 
 
 def smp_image() -> bytes:

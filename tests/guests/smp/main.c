@@ -362,6 +362,7 @@ static void serve_doorbell(void)
 {
     u64 request = mailbox->eject_request;
 
+    log_queue(0);
     doorbell = 0;
     if (mailbox->quit) {
         log_all();
