@@ -28,7 +28,7 @@ test: $(VENV)/installed $(VENV)/group-test
 
 lint: $(VENV)/group-lint
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint gicv3
+	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint gicv3
 
 bench: $(VENV)/installed $(VENV)/group-bench
 	$(BIN)/python -m pytest benchmarks

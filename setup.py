@@ -16,7 +16,8 @@ from setuptools.command.build_ext import build_ext
 MODES = {
     "release": {
         "directives": {"boundscheck": False},
-        "compile": ["-O3"],
+        # Cython compares unsigned counters with enum constants, which are int in C.
+        "compile": ["-O3", "-Wno-sign-compare"],
     },
     "debug": {
         "directives": {"boundscheck": True, "linetrace": True},
