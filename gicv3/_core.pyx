@@ -1,0 +1,492 @@
+# cython: language_level=3, cdivision=True, wraparound=False, embedsignature=False, binding=False
+"""The GICv3 core: state in contiguous arrays, affinity lookup, registers and the delivery path.
+
+This file is the umbrella of one extension: the parts under core/ are included below, each depending only on those
+before it for its state. `Gic` locks, calls a part, and drains callbacks after unlocking; it holds no rules.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from enum import IntFlag
+from hashlib import blake2b
+
+import numpy
+
+from gicv3.errors import ConfigError, GicError
+from gicv3.registers import REGISTERS, SYSREGS, SysReg, encode
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t size)
+
+ctypedef uint8_t u8
+ctypedef uint16_t u16
+ctypedef uint32_t u32
+ctypedef uint64_t u64
+
+include "core/bits.pxi"
+include "core/state.pxi"
+include "core/affinity.pxi"
+include "core/decode.pxi"
+include "core/delivery.pxi"
+include "core/cpu_interface.pxi"
+include "core/icc_registers.pxi"
+include "core/distributor.pxi"
+include "core/redistributor.pxi"
+include "core/hotplug.pxi"
+include "core/check.pxi"
+include "core/arguments.pxi"
+
+
+class Line(IntFlag):
+    """Output lines of a PE, as bits of its byte in `Gic.lines`."""
+
+    IRQ = LINE_IRQ
+    FIQ = LINE_FIQ
+    VIRQ = LINE_VIRQ
+    VFIQ = LINE_VFIQ
+    NMI = LINE_NMI
+    VNMI = LINE_VNMI
+    MAINT = LINE_MAINT
+    WAKE = LINE_WAKE
+
+
+cdef tuple _LINES = tuple(Line)
+
+
+@cython.final
+cdef class _Bytes:
+    """Read-only buffer over a core array; keeps the GIC alive."""
+
+    cdef Gic gic
+    cdef u8 *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.data, self.size, 1, flags)
+
+
+cdef class Gic:
+    """The core's object; embedders use its subclass `gicv3.GICv3`, where every method is documented.
+
+    Thread safety: every public method takes the GIC's lock; callbacks run after it is released.
+    """
+
+    def __cinit__(self, config, *_args, **_kwargs):
+        cdef u32 i, first = 0
+        self.s = <GicState *>zalloc(sizeof(GicState))
+        if self.s == NULL:
+            raise MemoryError
+        self.config = config
+        self._cpus = {}
+        cdef GicState *s = self.s
+        s.num_pe = config.num_pe
+        s.num_spi = config.spis
+        s.num_espi = config.espis
+        s.num_eppi = config.eppis
+        s.prio_bits = config.priority_bits
+        s.prebits = min(s.prio_bits, 7)
+        s.prio_mask = <u8>(0xFF << (8 - s.prio_bits))
+        s.ap_words = 1 if s.prebits <= 5 else 1 << (s.prebits - 5)
+        s.level_shift = 8 - s.prio_bits
+        s.level_words = max(1, (2 << s.prio_bits) // 64)
+        s.id_bits = config.id_bits
+        s.gate_rule = config.hpp_rule == "gate"
+        s.apr_by_bpr = config.apr_rule == "bpr"
+        s.iidr = config.iidr
+        s.dist_base = config.dist_base
+        s.num_region = len(config.regions)
+        for name, bit in _FEATURES.items():
+            if name and getattr(config, name, False):
+                s.features |= <u32>bit
+        self.notified = <u8 *>zalloc(s.num_pe)
+        if self.notified == NULL or not state_alloc(s):
+            raise MemoryError
+        for i, (base, count) in enumerate(config.regions):
+            s.region[i].base = base
+            s.region[i].first = first
+            s.region[i].count = count
+            first += <u32>count
+            s.pe[first - 1].flags |= PE_LAST
+        affinities = config.affinities
+        for i in range(s.num_pe):
+            if affinities is None:       # 16 PEs a cluster, carrying upwards
+                s.pe[i].affinity = (i & 15) | (i >> 4) << 8
+            else:
+                s.pe[i].affinity = affinity_pack(affinities[i])
+            if not affinity_add(s, i):
+                raise ConfigError(f"affinities must be distinct, got {affinities[i]:#x} twice")
+            s.pe[i].hpp = INTID_NONE
+            cpuif_reset_fields(s, &s.pe[i])
+            cpuif_default_context(s, &s.pe[i])
+            pe_accessible_bit(s, i, True)
+        gic_reset(s)
+
+    def __dealloc__(self):
+        if self.s != NULL:
+            state_free(self.s)
+            free(self.s)
+        free(self.notified)
+
+    # --- public C API ----------------------------------------------------------------------------------------------
+
+    cdef void lock(self) noexcept nogil:
+        self.mutex.acquire()
+
+    cdef void unlock(self) noexcept nogil:
+        self.mutex.release()
+
+    cdef void c_set_spi(self, uint32_t intid, bint level) noexcept nogil:
+        cdef u32 slot = shared_slot(self.s, intid)
+        if slot != NO_SLOT:
+            spi_set_line(self.s, slot, level)
+
+    cdef void c_set_ppi(self, uint32_t pe, uint32_t intid, bint level) noexcept nogil:
+        cdef u32 slot = private_slot(self.s, intid)
+        if pe < self.s.num_pe and slot != NO_SLOT and slot >= NUM_SGI:
+            pe_set_line(self.s, pe, slot, level)
+
+    cdef uint64_t c_mmio_read(self, uint64_t address, uint32_t size, bint secure) noexcept nogil:
+        cdef u32 frame, index, offset
+        if mmio_decode(self.s, address, &frame, &index, &offset):
+            return frame_read(self.s, frame, index, offset, size, secure)
+        self.s.bad_access += 1
+        return 0
+
+    cdef void c_mmio_write(self, uint64_t address, uint64_t value, uint32_t size, bint secure) noexcept nogil:
+        cdef u32 frame, index, offset
+        if mmio_decode(self.s, address, &frame, &index, &offset):
+            frame_write(self.s, frame, index, offset, value, size, secure)
+        else:
+            self.s.bad_access += 1
+
+    cdef uint64_t c_frame_read(self, uint32_t frame, uint32_t index, uint32_t offset, uint32_t size,
+                               bint secure) noexcept nogil:
+        if frame < NUM_FRAMES and index < self.s.num_pe:
+            return frame_read(self.s, frame, index, offset, size, secure)
+        return 0
+
+    cdef void c_frame_write(self, uint32_t frame, uint32_t index, uint32_t offset, uint64_t value, uint32_t size,
+                            bint secure) noexcept nogil:
+        if frame < NUM_FRAMES and index < self.s.num_pe:
+            frame_write(self.s, frame, index, offset, value, size, secure)
+
+    cdef uint64_t c_sysreg_read(self, uint32_t pe, uint32_t encoding) noexcept nogil:
+        cdef u64 value = 0
+        if pe < self.s.num_pe:
+            sysreg_access(self.s, pe, encoding, &value, False)
+        return value
+
+    cdef void c_sysreg_write(self, uint32_t pe, uint32_t encoding, uint64_t value) noexcept nogil:
+        if pe < self.s.num_pe:
+            sysreg_access(self.s, pe, encoding, &value, True)
+
+    cdef uint32_t c_sysreg_access(self, uint32_t pe, uint32_t encoding, uint64_t *value, bint write) noexcept nogil:
+        if pe >= self.s.num_pe:
+            return ACCESS_UNDEFINED
+        return sysreg_access(self.s, pe, encoding, value, write)
+
+    cdef int32_t c_proc_num(self, uint64_t mpidr) noexcept nogil:
+        if mpidr & <u64>0xFFFFFF00FF000000ULL:
+            return -1
+        return <int32_t>affinity_find(self.s, affinity_pack(mpidr))      # NO_PE is -1
+
+    cdef void c_set_accessible(self, uint32_t pe, bint accessible) noexcept nogil:
+        if pe < self.s.num_pe:
+            pe_set_accessible(self.s, pe, accessible)
+
+    cdef uint32_t c_lines(self, uint32_t pe) noexcept nogil:
+        return self.s.pe[pe].lines if pe < self.s.num_pe else 0
+
+    # --- outputs -----------------------------------------------------------------------------------------------------
+
+    cdef int drain(self) except -1:
+        """Run `on_line` for what changed since the last drain. State is final; a callback may call back in.
+
+        A nested call leaves the work to the outer one, so changes are told in order. If callbacks raise, the rest
+        still run.
+        """
+        cdef u32 pe
+        cdef u8 old, new
+        cdef list errors = None
+        if self.s.num_notify == 0 or self.draining:
+            return 0
+        self.draining = True
+        while True:
+            with self.mutex:
+                if self.s.num_notify == 0:
+                    self.draining = False
+                    break
+                self.s.num_notify -= 1
+                pe = self.s.notify[self.s.num_notify]
+                self.s.pe[pe].marks &= <u8>~MARK_NOTIFY
+                old = self.notified[pe]
+                new = self.s.pe[pe].lines
+                self.notified[pe] = new
+            callback = self._on_line
+            if callback is None:
+                continue
+            for line in _LINES:
+                bit = int(line)
+                if (old ^ new) & <u8>bit:
+                    try:
+                        callback(pe, line, new & <u8>bit != 0)
+                    except Exception as error:
+                        if errors is None:
+                            errors = []
+                        errors.append(error)
+        if errors is not None:
+            if len(errors) == 1:
+                raise errors[0]
+            raise ExceptionGroup("on_line callbacks failed", errors)
+        return 0
+
+    @property
+    def on_line(self):
+        return self._on_line
+
+    @on_line.setter
+    def on_line(self, callback):
+        if callback is not None and not callable(callback):
+            raise ConfigError(f"on_line must be callable or None, got {callback!r}")
+        with self.mutex:
+            self._on_line = callback
+            self.s.notify_on = callback is not None
+            memcpy(self.notified, self.s.lines, self.s.num_pe)      # changes count from now on
+
+    def changed(self):
+        cdef u32 i
+        cdef list result
+        with self.mutex:
+            result = [self.s.poll[i] for i in range(self.s.num_poll)]
+            for i in range(self.s.num_poll):
+                self.s.pe[self.s.poll[i]].marks &= <u8>~MARK_POLL
+            self.s.num_poll = 0
+        return result
+
+    @property
+    def lines(self):
+        cdef _Bytes view = _Bytes.__new__(_Bytes)
+        view.gic = self
+        view.data = self.s.lines
+        view.size = self.s.num_pe
+        return numpy.frombuffer(view, dtype=numpy.uint8)
+
+    def line(self, pe):
+        """The output lines of one PE as a `Line` value's int."""
+        return self.s.pe[arg_pe(self, pe)].lines
+
+    # --- inputs ------------------------------------------------------------------------------------------------------
+
+    def set_spi(self, intid, bint level):
+        cdef u32 slot = arg_spi(self, intid)
+        with self.mutex:
+            spi_set_line(self.s, slot, level)
+        self.drain()
+
+    def pulse_spi(self, intid):
+        cdef u32 slot = arg_spi(self, intid)
+        with self.mutex:
+            spi_set_line(self.s, slot, True)
+            spi_set_line(self.s, slot, False)
+        self.drain()
+
+    def set_ppi(self, pe, intid, bint level):
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 slot = arg_ppi(self, intid)
+        with self.mutex:
+            pe_set_line(self.s, index, slot, level)
+        self.drain()
+
+    def pulse_ppi(self, pe, intid):
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 slot = arg_ppi(self, intid)
+        with self.mutex:
+            pe_set_line(self.s, index, slot, True)
+            pe_set_line(self.s, index, slot, False)
+        self.drain()
+
+    def spi_line(self, intid):
+        """Level of an SPI's input wire."""
+        cdef u32 slot = arg_spi(self, intid)
+        return bool(self.s.shared[slot >> 5].line >> (slot & 31) & 1)
+
+    def ppi_line(self, pe, intid):
+        """Level of a PPI's input wire."""
+        cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
+        cdef u32 slot = arg_ppi(self, intid)
+        return bool(hot_word(p, slot >> 5).line >> (slot & 31) & 1)
+
+    # --- memory-mapped registers ---------------------------------------------------------------------------------------
+
+    def mmio_read(self, u64 address, u32 size=4, secure=None, pe=0):
+        cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
+        with self.mutex:
+            return self.c_mmio_read(address, size, is_secure)
+
+    def mmio_write(self, u64 address, u64 value, u32 size=4, secure=None, pe=0):
+        cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
+        with self.mutex:
+            self.c_mmio_write(address, value, size, is_secure)
+        self.drain()
+
+    def frame_read(self, u32 frame, u32 offset, u32 size=4, secure=None, index=0):
+        cdef u32 pe = arg_pe(self, index)
+        cdef bint is_secure = arg_secure(self, secure, pe)
+        arg_frame(frame)
+        with self.mutex:
+            return frame_read(self.s, frame, pe, offset, size, is_secure)
+
+    def frame_write(self, u32 frame, u32 offset, u64 value, u32 size=4, secure=None, index=0):
+        cdef u32 pe = arg_pe(self, index)
+        cdef bint is_secure = arg_secure(self, secure, pe)
+        arg_frame(frame)
+        with self.mutex:
+            frame_write(self.s, frame, pe, offset, value, size, is_secure)
+        self.drain()
+
+    # --- system registers ------------------------------------------------------------------------------------------------
+
+    def sysreg_read(self, pe, reg):
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 encoding = arg_register(reg)
+        cdef u64 value = 0
+        with self.mutex:
+            sysreg_access(self.s, index, encoding, &value, False)
+        self.drain()
+        return value
+
+    def sysreg_write(self, pe, reg, u64 value):
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 encoding = arg_register(reg)
+        with self.mutex:
+            sysreg_access(self.s, index, encoding, &value, True)
+        self.drain()
+
+    def _sysreg_access(self, pe, reg, value):
+        """(ACCESS_* code, value) of a read (value None) or a write."""
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 encoding = arg_register(reg)
+        cdef bint write = value is not None
+        cdef u64 data = value if write else 0
+        cdef u32 code
+        with self.mutex:
+            code = sysreg_access(self.s, index, encoding, &data, write)
+        self.drain()
+        return code, data
+
+    def _set_context(self, pe, u8 el, bint secure, u64 scr_el3, u64 hcr_el2, bint nmi_enabled):
+        cdef u32 index = arg_pe(self, pe)
+        cdef PeState *p = &self.s.pe[index]
+        with self.mutex:
+            p.el = el
+            p.secure = secure
+            p.scr_el3 = scr_el3
+            p.hcr_el2 = hcr_el2
+            p.sctlr_nmi = nmi_enabled
+            pe_context(self.s, p)
+            pe_update(self.s, index)
+        self.drain()
+
+    # --- hotplug -----------------------------------------------------------------------------------------------------
+
+    @property
+    def num_pe(self):
+        return self.s.num_pe
+
+    def proc_num(self, u64 mpidr):
+        return self.c_proc_num(mpidr)
+
+    def affinity(self, pe):
+        return affinity_unpack(self.s.pe[arg_pe(self, pe)].affinity)
+
+    def is_accessible(self, pe):
+        return self.s.pe[arg_pe(self, pe)].flags & PE_ACCESSIBLE != 0
+
+    def cpu(self, pe):
+        return self._cpus.get(arg_pe(self, pe))
+
+    def set_cpustate(self, pe, cpu, bint accessible):
+        cdef u32 index = arg_pe(self, pe)
+        if accessible:
+            if cpu is not None:
+                self._cpus[index] = cpu
+        else:
+            self._cpus.pop(index, None)
+        with self.mutex:
+            pe_set_accessible(self.s, index, accessible)
+        self.drain()
+
+    def set_accessible_range(self, first, count, bint accessible):
+        """`set_cpustate` without an object for PEs first .. first+count-1: how a machine marks its absent slots."""
+        cdef u32 start = arg_pe(self, first) if count else 0
+        cdef u32 pe
+        if count < 0 or start + count > self.s.num_pe:
+            raise ConfigError(f"first + count must be at most {self.s.num_pe}, got {first} + {count}")
+        with self.mutex:
+            for pe in range(start, start + <u32>count):
+                if (self.s.pe[pe].flags & PE_ACCESSIBLE != 0) != accessible:
+                    pe_set_accessible(self.s, pe, accessible)
+        self.drain()
+
+    def reset_cpuif(self, pe):
+        cdef u32 index = arg_pe(self, pe)
+        with self.mutex:
+            cpuif_reset(self.s, index)
+        self.drain()
+
+    def reset(self):
+        with self.mutex:
+            gic_reset(self.s)
+        self.drain()
+
+    # --- inspection --------------------------------------------------------------------------------------------------
+
+    def check(self):
+        cdef Failure failure
+        cdef u32 rule
+        with self.mutex:
+            rule = state_check(self.s, &failure)
+        if rule:
+            where = [] if failure.pe == NO_PE else [f"PE {failure.pe}"]
+            if failure.intid != INTID_NONE:
+                where.append(f"INTID {failure.intid}")
+            raise GicError(f"invariant {rule} broken at {', '.join(where) or 'the GIC'}: {_INVARIANTS[rule]}")
+
+    def counters(self, pe):
+        cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
+        return {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2], "lpi": p.acked[3]}
+
+    def totals(self):
+        """Counts of the whole GIC: {"bad_access": ..., "sgi_dropped": ...}."""
+        return {"bad_access": self.s.bad_access, "sgi_dropped": self.s.sgi_dropped}
+
+    def state_digest(self):
+        """A digest of all architectural state: equal for equal state, whatever history led to it."""
+        cdef PeState copy
+        cdef u32 pe
+        cdef GicState *s = self.s
+        cdef object digest = blake2b(digest_size=16)
+        with self.mutex:
+            digest.update(PyBytes_FromStringAndSize(<char *>&s.shared[0], sizeof(s.shared)))
+            digest.update(PyBytes_FromStringAndSize(<char *>&s.nsacr[0], sizeof(s.nsacr)))
+            digest.update(PyBytes_FromStringAndSize(<char *>s.spi, SHARED_SLOTS * sizeof(Shared)))
+            digest.update(bytes((s.ds, s.enables, s.statusr[0], s.statusr[1])))
+            for pe in range(s.num_pe):
+                memcpy(&copy, &s.pe[pe], sizeof(PeState))
+                # places in a pool, drain marks and statistics are history, not state
+                memset(&copy.spi_q[0], 0, sizeof(copy.spi_q))
+                memset(&copy.acked[0], 0, sizeof(copy.acked))
+                copy.marks = 0
+                digest.update(PyBytes_FromStringAndSize(<char *>&copy, sizeof(PeState)))
+        return digest.digest()
+
+    def _bytes_per_pe(self):
+        """Core memory per PE in bytes, tables included."""
+        cdef GicState *s = self.s
+        cdef size_t shared = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared)
+        return (s.num_pe * (sizeof(PeState) + 1 + 1 + 4 + 4) + (s.aff_mask + 1) * 4 + s.num_pe // 8) / s.num_pe, shared

@@ -1,0 +1,60 @@
+# What an embedder passes in: converted, checked, and refused with the value and the limit in the text.
+
+cdef inline u32 arg_pe(Gic gic, pe) except? 0xFFFFFFFF:
+    cdef long long index = pe
+    if not 0 <= index < gic.s.num_pe:
+        raise ConfigError(f"pe must be in 0..{gic.s.num_pe - 1}, got {pe}")
+    return <u32>index
+
+
+cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
+    cdef long long value = intid
+    cdef u32 slot = shared_slot(gic.s, <u32>value) if 0 <= value < 0x10000 else <u32>NO_SLOT
+    if slot == NO_SLOT:
+        raise ConfigError(f"intid must be an implemented SPI ({spi_ranges(gic)}), got {intid}")
+    return slot
+
+
+cdef u32 arg_ppi(Gic gic, intid) except? 0xFFFFFFFE:
+    cdef long long value = intid
+    cdef u32 slot = private_slot(gic.s, <u32>value) if NUM_SGI <= value < 0x10000 else <u32>NO_SLOT
+    if slot == NO_SLOT:
+        more = f" or 1056..{1055 + gic.s.num_eppi}" if gic.s.num_eppi else ""
+        raise ConfigError(f"intid must be an implemented PPI (16..31{more}), got {intid}")
+    return slot
+
+
+cdef str spi_ranges(Gic gic):
+    ranges = [f"32..{31 + gic.s.num_spi}"] if gic.s.num_spi else []
+    if gic.s.num_espi:
+        ranges.append(f"4096..{4095 + gic.s.num_espi}")
+    return " or ".join(ranges) or "none"
+
+
+cdef bint arg_secure(Gic gic, secure, u32 pe) except -1:
+    if secure is None:
+        return pe_secure(gic.s, &gic.s.pe[pe])
+    return secure
+
+
+cdef int arg_frame(u32 frame) except -1:
+    if frame >= NUM_FRAMES:
+        raise ConfigError(f"frame must be GICD, RD or SGI (0..2), got {frame}")
+    return 0
+
+
+cdef u32 arg_register(reg) except? 0xFFFFFFFF:
+    if isinstance(reg, int):
+        if not 0 <= reg <= 0xFFFF:
+            raise ConfigError(f"a register encoding must be in 0..0xffff, got {reg:#x}")
+        return <u32>reg
+    if isinstance(reg, str):
+        if reg not in SysReg.__members__:
+            raise ConfigError(f"unknown system register {reg!r}")
+        return <u32>SysReg[reg]
+    if isinstance(reg, tuple) and len(reg) == 5:
+        for value, limit in zip(reg, (3, 7, 15, 15, 7)):
+            if not 0 <= value <= limit:
+                raise ConfigError(f"(op0, op1, CRn, CRm, op2) must be within (3, 7, 15, 15, 7), got {reg}")
+        return <u32>encode(*reg)
+    raise ConfigError(f"a register is a SysReg, a name or (op0, op1, CRn, CRm, op2), got {reg!r}")

@@ -1,0 +1,107 @@
+# Field masks, bit scans and INTID classes: a leaf, no state.
+
+cdef extern from *:
+    """
+    static inline unsigned gic_ctz32(uint32_t x) { return (unsigned)__builtin_ctz(x); }
+    static inline unsigned gic_ctz64(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+    #define KEY_NONE UINT64_MAX                 /* worse than the key of any candidate */
+    #define NMI_FLAG (UINT64_C(1) << 63)        /* ICC_AP1R0.NMI, ICC_RPR.NMI */
+    #define RPR_NMI_NS (UINT64_C(1) << 62)
+    """
+    const u64 KEY_NONE
+    const u64 NMI_FLAG
+    const u64 RPR_NMI_NS
+    u32 gic_ctz32(u32 x) noexcept nogil      # x must not be 0
+    u32 gic_ctz64(u64 x) noexcept nogil      # x must not be 0
+
+cdef enum:
+    # INTID space (IHI 0069 2.2)
+    NUM_SGI = 16
+    NUM_PRIVATE = 32
+    FIRST_SPECIAL = 1020
+    INTID_SECURE = 1020          # a Secure interrupt, seen from EL3
+    INTID_NONSECURE = 1021       # a Non-secure Group 1 interrupt, seen from EL3
+    INTID_NMI = 1022
+    INTID_NONE = 1023            # spurious
+    FIRST_EPPI = 1056
+    FIRST_ESPI = 4096
+    # A slot numbers an interrupt inside its bank: a PE's SGI/PPI 0..31 then EPPI 32..95; SPI 32..1019 then ESPI 1024..2047.
+    PRIVATE_WORDS = 3
+    PRIVATE_SLOTS = 96
+    SHARED_WORDS = 64
+    SHARED_SLOTS = 2048
+    FIRST_ESPI_SLOT = 1024
+    NO_SLOT = 0xFFFFFFFFU
+    NO_PE = 0xFFFFFFFFU
+
+cdef enum:
+    # Interrupt groups; with one security state Group 1 is G1NS (its BPR and AP registers behave as the Non-secure copy).
+    G0 = 0
+    G1S = 1
+    G1NS = 2
+    NUM_GROUPS = 3
+
+cdef enum:
+    # Bits of PeState.flags
+    PE_ACCESSIBLE = 1            # the CPU interface may be used: a vCPU is plugged
+    PE_ASLEEP = 2                # GICR_WAKER.ProcessorSleep
+    PE_LAST = 4                  # GICR_TYPER.Last
+    PE_HAS_NMI = 8               # some GICR_INMIR bit is set
+    # Bits of PeState.marks
+    MARK_POLL = 1                # on the list that changed() drains
+    MARK_NOTIFY = 2              # on the list that callbacks drain
+
+cdef enum:
+    # Output lines of a PE
+    LINE_IRQ = 1
+    LINE_FIQ = 2
+    LINE_VIRQ = 4
+    LINE_VFIQ = 8
+    LINE_NMI = 16
+    LINE_VNMI = 32
+    LINE_MAINT = 64
+    LINE_WAKE = 128
+
+cdef enum:
+    # GicState.features: what a register row may need
+    FEAT_SECURITY = 1
+    FEAT_EL2 = 2
+    FEAT_ESPI = 4
+    FEAT_EPPI = 8
+    FEAT_MESSAGE_SPI = 16
+    FEAT_NMI = 32
+    FEAT_RSS = 64
+    FEAT_ONE_OF_N = 128
+    FEAT_STATUSR = 256
+    FEAT_LPI = 512
+
+cdef enum:
+    PRIO_IDLE = 0xFF             # running priority when nothing is active
+    DIST_FRAME_SIZE = 0x10000
+    REDIST_STRIDE = 0x20000
+
+
+cdef inline u32 private_intid(u32 slot) noexcept nogil:
+    return slot if slot < NUM_PRIVATE else slot + 1024
+
+
+cdef inline u32 shared_intid(u32 slot) noexcept nogil:
+    return slot if slot < FIRST_ESPI_SLOT else slot - FIRST_ESPI_SLOT + FIRST_ESPI
+
+
+cdef inline u32 private_slot(GicState *s, u32 intid) noexcept nogil:
+    """The slot of an implemented SGI, PPI or EPPI; NO_SLOT for anything else."""
+    if intid < NUM_PRIVATE:
+        return intid
+    if intid - FIRST_EPPI < s.num_eppi:
+        return intid - 1024
+    return NO_SLOT
+
+
+cdef inline u32 shared_slot(GicState *s, u32 intid) noexcept nogil:
+    """The slot of an implemented SPI or ESPI; NO_SLOT for anything else."""
+    if intid - NUM_PRIVATE < s.num_spi:
+        return intid
+    if intid - FIRST_ESPI < s.num_espi:
+        return intid - FIRST_ESPI + FIRST_ESPI_SLOT
+    return NO_SLOT

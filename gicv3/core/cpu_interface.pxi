@@ -1,0 +1,376 @@
+# ICC_*: contexts and banks, acknowledge, EOI, deactivation, SGI generation.
+
+cdef enum:
+    # What the architecture does with a system-register access
+    ACCESS_VALUE = 0
+    ACCESS_UNDEFINED = 1
+    ACCESS_TRAP_EL2 = 2
+    ACCESS_TRAP_EL3 = 3
+    ACCESS_VIRTUAL = 4           # redirected to ICV_*: the virtual CPU interface answers
+    # Trap classes: index of PeState.access
+    TRAP_GROUP0 = 0
+    TRAP_GROUP1 = 1
+    TRAP_COMMON = 2
+    TRAP_SGI = 3
+    TRAP_DIR = 4
+    TRAP_NONE = 5
+    # SCR_EL3 and HCR_EL2
+    SCR_NS = 1
+    SCR_IRQ = 2
+    SCR_FIQ = 4
+    SCR_EEL2 = 0x40000
+    HCR_FMO = 8
+    HCR_IMO = 16
+    # ICC_CTLR_EL1 / EL3
+    CTLR_CBPR = 1
+    CTLR_EOIMODE = 2
+    CTLR_A3V = 0x8000
+    CTLR_IDBITS_24 = 0x800
+    CTLR_RSS = 0x40000
+    CTLR_EXTRANGE = 0x80000
+    # Which SGI register
+    SGI0R = 0
+    SGI1R = 1
+    ASGI1R = 2
+
+
+
+# --- context -----------------------------------------------------------------------------------------------------------
+
+cdef inline bint has_el3(GicState *s) noexcept nogil:
+    return (s.features & FEAT_SECURITY) != 0
+
+
+cdef inline bint pe_secure(GicState *s, PeState *p) noexcept nogil:
+    """Secure state, EL3 included; a PE without EL3 is Non-secure."""
+    return has_el3(s) and (p.secure or p.el == 3)
+
+
+cdef inline bint pe_el3(GicState *s, PeState *p) noexcept nogil:
+    return has_el3(s) and p.el == 3
+
+
+cdef inline u32 pe_bank(GicState *s, PeState *p) noexcept nogil:
+    """Which copy of a banked ICC register an access reaches: G1S or G1NS (architecture notes 5.3)."""
+    if not has_el3(s) or s.ds:
+        return G1NS
+    if p.el == 3:
+        return G1NS if p.scr_el3 & SCR_NS else G1S
+    return G1S if p.secure else G1NS
+
+
+cdef inline bint pe_ns_view(GicState *s, PeState *p) noexcept nogil:
+    """True when priorities are shown shifted: Non-secure access with SCR_EL3.FIQ set."""
+    return has_el3(s) and not pe_secure(s, p) and (p.scr_el3 & SCR_FIQ) != 0
+
+
+cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
+    """Derive from the context which groups are FIQs and what an access of each trap class meets (5.3 and 7)."""
+    cdef bint secure = pe_secure(s, p)
+    cdef bint el2 = (s.features & FEAT_EL2) != 0 and (not secure or (p.scr_el3 & SCR_EEL2) != 0)
+    cdef bint fmo, imo, fiq, irq
+    cdef u32 i
+    p.fiq_groups = 1 << G0
+    if not s.ds:
+        if not secure or p.el == 3:
+            p.fiq_groups |= 1 << G1S
+        if secure:
+            p.fiq_groups |= 1 << G1NS
+    for i in range(TRAP_NONE):
+        p.access[i] = ACCESS_UNDEFINED if p.el == 0 else ACCESS_VALUE
+    if p.el == 0 or p.el == 3:
+        return
+    fiq = has_el3(s) and (p.scr_el3 & SCR_FIQ) != 0
+    irq = has_el3(s) and (p.scr_el3 & SCR_IRQ) != 0
+    if fiq:
+        p.access[TRAP_GROUP0] = ACCESS_TRAP_EL3
+    if irq:
+        p.access[TRAP_GROUP1] = ACCESS_TRAP_EL3
+    if fiq and irq:
+        p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL3
+    if p.el == 1 and el2:
+        fmo = (p.hcr_el2 & HCR_FMO) != 0
+        imo = (p.hcr_el2 & HCR_IMO) != 0
+        if fmo:
+            p.access[TRAP_GROUP0] = ACCESS_VIRTUAL
+        if imo:
+            p.access[TRAP_GROUP1] = ACCESS_VIRTUAL
+        if fmo or imo:
+            p.access[TRAP_COMMON] = p.access[TRAP_DIR] = ACCESS_VIRTUAL
+            p.access[TRAP_SGI] = ACCESS_TRAP_EL2
+
+
+# --- priorities --------------------------------------------------------------------------------------------------------
+
+cdef inline u32 bpr_min(GicState *s, u32 group) noexcept nogil:
+    return 8 - s.prebits if group == G1NS else 7 - s.prebits
+
+
+cdef void cpuif_masks(GicState *s, PeState *p) noexcept nogil:
+    """Group-priority mask of a pending interrupt of each group (architecture notes 6)."""
+    cdef u8 mask0 = <u8>(0xFF << (p.bpr[G0] + 1))
+    p.preempt_mask[G0] = mask0
+    p.preempt_mask[G1S] = mask0 if p.cbpr & 1 else <u8>(0xFF << (p.bpr[G1S] + 1))
+    p.preempt_mask[G1NS] = mask0 if p.cbpr & 2 else <u8>(0xFF << p.bpr[G1NS])
+
+
+cdef inline u32 active_index(GicState *s, PeState *p, u32 group) noexcept nogil:
+    """Lowest set bit of a group's active priorities, as a bit number over all words; 128 when none is set."""
+    cdef u32 word, bits
+    for word in range(s.ap_words):
+        bits = ap_word(p, group, word)[0]
+        if bits:
+            return word * 32 + gic_ctz32(bits)
+    return 128
+
+
+cdef inline u32 active_group(GicState *s, PeState *p) noexcept nogil:
+    """The group with the highest active priority; NUM_GROUPS when nothing is active. An active NMI goes first."""
+    cdef u32 group, index
+    cdef u32 best = 128
+    cdef u32 found = NUM_GROUPS
+    if p.nmi_active:
+        return G1S if p.nmi_active >> G1S & 1 else G1NS
+    for group in range(NUM_GROUPS):
+        index = active_index(s, p, group)
+        if index < best:
+            best = index
+            found = group
+    return found
+
+
+cdef inline void cpuif_running(GicState *s, PeState *p) noexcept nogil:
+    """Recompute the running priority from the active-priority registers."""
+    cdef u32 word, bits
+    p.running = PRIO_IDLE
+    for word in range(s.ap_words):
+        bits = ap_word(p, G0, word)[0] | ap_word(p, G1S, word)[0] | ap_word(p, G1NS, word)[0]
+        if bits:
+            p.running = <u8>((word * 32 + gic_ctz32(bits)) << (8 - s.prebits))
+            break
+    if p.nmi_active:
+        if p.nmi_active >> G1S & 1 or s.ds:
+            p.running = 0
+        elif p.running > 0x80:
+            p.running = 0x80
+
+
+cdef inline u64 ns_priority(u32 prio) noexcept nogil:
+    """A priority as Non-secure software sees it: the upper half, shifted."""
+    return 0 if prio < 0x80 else (prio << 1) & 0xFF
+
+
+# --- acknowledge -------------------------------------------------------------------------------------------------------
+
+cdef inline void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
+    """Acknowledge the chosen interrupt: latch cleared, active set, active priority recorded."""
+    cdef u32 intid = p.hpp
+    cdef u32 slot = private_slot(s, intid)
+    cdef u32 bit, index
+    cdef PrivateHot *h
+    cdef SharedWord *w
+    cdef u32 group = p.hpp_group
+    if p.hpp_nmi:
+        p.nmi_active |= <u8>(1 << group)
+    else:
+        index = p.hpp_prio & p.preempt_mask[group] if s.apr_by_bpr else p.hpp_prio
+        index >>= 8 - s.prebits
+        ap_word(p, group, index >> 5)[0] |= <u32>1 << (index & 31)
+    cpuif_running(s, p)
+    if slot != NO_SLOT:
+        h = hot_word(p, slot >> 5)
+        bit = <u32>1 << (slot & 31)
+        h.latch &= ~bit
+        h.active |= bit
+        p.acked[0 if intid < NUM_SGI else 1] += 1
+        pe_update(s, pe)
+        return
+    slot = shared_slot(s, intid)
+    w = &s.shared[slot >> 5]
+    bit = <u32>1 << (slot & 31)
+    w.latch &= ~bit
+    w.active |= bit
+    p.acked[2] += 1
+    spi_update(s, slot)          # an acknowledged SPI always leaves its queue, so this updates the PE too
+
+
+cdef inline u32 icc_visible(GicState *s, PeState *p, u32 reg_group) noexcept nogil:
+    """INTID that IAR<reg_group>/HPPIR<reg_group> show for the chosen interrupt, tests passed (architecture notes 8)."""
+    if reg_group == 0:
+        if p.hpp_group == G0:
+            return p.hpp if s.ds or pe_secure(s, p) else INTID_NONE
+        if pe_el3(s, p):
+            return INTID_SECURE if p.hpp_group == G1S else INTID_NONSECURE
+        return INTID_NONE
+    if p.hpp_group == G0:
+        return INTID_NONE
+    if s.ds or pe_el3(s, p):
+        return p.hpp
+    return p.hpp if (p.hpp_group == G1S) == pe_secure(s, p) else INTID_NONE
+
+
+cdef inline u32 icc_iar(GicState *s, u32 pe, u32 reg_group) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 intid
+    if not pe_deliverable(s, p):
+        return INTID_NONE
+    intid = icc_visible(s, p, reg_group)
+    if intid - FIRST_SPECIAL < 4:
+        return intid
+    if p.hpp_nmi and p.sctlr_nmi:
+        return INTID_NMI
+    icc_activate(s, p, pe)
+    return intid
+
+
+cdef u32 icc_nmiar(GicState *s, u32 pe) noexcept nogil:
+    """ICC_NMIAR1: acknowledges an NMI and nothing else."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 intid
+    if not pe_deliverable(s, p) or not p.hpp_nmi:
+        return INTID_NONE
+    intid = icc_visible(s, p, 1)
+    if intid - FIRST_SPECIAL >= 4:
+        icc_activate(s, p, pe)
+    return intid
+
+
+cdef u32 icc_hppir(GicState *s, PeState *p, u32 reg_group) noexcept nogil:
+    """The choice without the priority tests; only the group must be enabled."""
+    if (p.hpp == INTID_NONE or (p.flags & (PE_ACCESSIBLE | PE_ASLEEP)) != PE_ACCESSIBLE
+            or not p.igrpen >> p.hpp_group & 1):
+        return INTID_NONE
+    return icc_visible(s, p, reg_group)
+
+
+# --- end of interrupt --------------------------------------------------------------------------------------------------
+
+cdef inline void icc_deactivate(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    """Clear the active state of an implemented interrupt."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 slot = private_slot(s, intid)
+    if slot != NO_SLOT:
+        hot_word(p, slot >> 5).active &= ~(<u32>1 << (slot & 31))
+        return                   # the caller updates this PE
+    slot = shared_slot(s, intid)
+    if slot != NO_SLOT:
+        s.shared[slot >> 5].active &= ~(<u32>1 << (slot & 31))
+        spi_update(s, slot)
+
+
+cdef inline u32 intid_group(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """Group of an interrupt as this PE would see it; NUM_GROUPS when it is not implemented."""
+    cdef u32 slot = private_slot(s, intid)
+    if slot != NO_SLOT:
+        return private_group(s, p, slot)
+    slot = shared_slot(s, intid)
+    return shared_group(s, slot) if slot != NO_SLOT else NUM_GROUPS
+
+
+cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
+    """True when the current state may EOI an interrupt of this group (architecture notes 8)."""
+    if s.ds or pe_el3(s, p):
+        return True
+    return group != G1NS if pe_secure(s, p) else group == G1NS
+
+
+cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
+    """The EOImode bit in force: priority drop and deactivation apart."""
+    if pe_el3(s, p):
+        return p.eoimode >> 2 & 1
+    return p.eoimode >> (1 if pe_bank(s, p) == G1NS else 0) & 1
+
+
+cdef inline void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
+    """Priority drop, then deactivation unless EOImode splits them; a write that does not suit is ignored whole."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 own = intid_group(s, p, intid)
+    cdef u32 group, index
+    if own == NUM_GROUPS:        # special or not implemented
+        return
+    group = active_group(s, p)
+    if group == NUM_GROUPS or (group == G0) != (reg_group == 0) or not may_end(s, p, group):
+        return
+    if p.nmi_active >> group & 1:
+        p.nmi_active &= <u8>~(1 << group)
+    else:
+        index = active_index(s, p, group)
+        ap_word(p, group, index >> 5)[0] &= ~(<u32>1 << (index & 31))
+    cpuif_running(s, p)
+    if not eoi_split(s, p) and may_end(s, p, own):
+        icc_deactivate(s, pe, intid)
+    pe_update(s, pe)
+
+
+cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    """Deactivate; only with EOImode set, and only groups that the current state owns (architecture notes 8)."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 group = intid_group(s, p, intid)
+    cdef bint fiq = has_el3(s) and (p.scr_el3 & SCR_FIQ) != 0
+    cdef bint irq = has_el3(s) and (p.scr_el3 & SCR_IRQ) != 0
+    if group == NUM_GROUPS or not eoi_split(s, p):
+        return
+    if not pe_el3(s, p):
+        if fiq if group == G0 else irq:
+            return
+        if not pe_secure(s, p) and not s.ds and group != G1NS:
+            return
+    icc_deactivate(s, pe, intid)
+    pe_update(s, pe)
+
+
+# --- SGIs --------------------------------------------------------------------------------------------------------------
+
+cdef inline bint sgi_allowed(GicState *s, PeState *target, u32 sgi, bint secure, u32 reg) noexcept nogil:
+    """Does the target forward this SGI? Decided there, from its group for the INTID (architecture notes 9)."""
+    cdef u32 group = private_group(s, target, sgi)
+    cdef u32 nsacr
+    if s.ds:
+        if secure:
+            return group == G1NS if reg == ASGI1R else group == G0
+        return group == G0 or reg == SGI1R
+    if secure:
+        return group == reg      # SGI0R: G0, SGI1R: G1S, ASGI1R: G1NS
+    nsacr = target.nsacr >> (2 * sgi) & 3
+    if group == G0:
+        return nsacr >= 1
+    if group == G1S:
+        return nsacr >= 2 and reg != SGI0R
+    return reg == SGI1R
+
+
+cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    if not p.flags & PE_ACCESSIBLE:
+        s.sgi_dropped += 1       # an SGI to an absent vCPU has no receiver: dropped and counted, never kept
+        return
+    if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
+        return
+    p.w0.latch |= <u32>1 << sgi
+    pe_update(s, pe)
+
+
+cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
+    """A write of ICC_SGI0R, ICC_SGI1R or ICC_ASGI1R: a target list inside one cluster, or all accessible others."""
+    cdef bint secure = pe_secure(s, &s.pe[pe])
+    cdef u32 sgi = <u32>(value >> 24) & 15
+    cdef u32 targets = <u32>value & 0xFFFF
+    cdef u32 affinity, target, word
+    cdef u64 bits
+    if value >> 40 & 1:
+        for word in range((s.num_pe + 63) // 64):
+            bits = s.accessible[word]
+            while bits:
+                target = word * 64 + gic_ctz64(bits)
+                bits &= bits - 1
+                if target != pe:
+                    sgi_pend(s, target, sgi, secure, reg)
+        return
+    affinity = <u32>(value >> 24 & 0xFF000000U) | <u32>(value >> 16 & 0xFF0000) | <u32>(value >> 8 & 0xFF00)
+    if s.features & FEAT_RSS:
+        affinity |= <u32>(value >> 44 & 15) << 4
+    while targets:
+        target = affinity_find(s, affinity | gic_ctz32(targets))
+        targets &= targets - 1
+        if target != NO_PE:
+            sgi_pend(s, target, sgi, secure, reg)

@@ -1,0 +1,274 @@
+# From the register table to a byte per word: which row answers, with what width, mask and access kind.
+# Built once when the module is imported; shared by every GIC, read-only afterwards.
+
+cdef enum:
+    NUM_FRAMES = 3
+    FRAME_GICD = 0
+    FRAME_RD = 1
+    FRAME_SGI = 2
+    FRAME_WORDS = 0x4000
+    READABLE = 1
+    WRITABLE = 2
+    # GICD_STATUSR, GICR_STATUSR
+    STATUSR_RRD = 1              # read of a reserved location
+    STATUSR_WRD = 2              # write to a reserved location
+    STATUSR_RWOD = 4             # read of a write-only register
+    STATUSR_WROD = 8             # write to a read-only register
+
+cdef enum:
+    # What a memory-mapped register is: the name in the table without its frame prefix and range suffix.
+    REG_NONE = 0
+    REG_CTLR
+    REG_TYPER
+    REG_IIDR
+    REG_TYPER2
+    REG_STATUSR
+    REG_SETSPI_NSR
+    REG_CLRSPI_NSR
+    REG_SETSPI_SR
+    REG_CLRSPI_SR
+    REG_IGROUPR
+    REG_ISENABLER
+    REG_ICENABLER
+    REG_ISPENDR
+    REG_ICPENDR
+    REG_ISACTIVER
+    REG_ICACTIVER
+    REG_IPRIORITYR
+    REG_ICFGR
+    REG_IGRPMODR
+    REG_NSACR
+    REG_INMIR
+    REG_IROUTER
+    REG_LEGACY                   # RES0 with affinity routing
+    REG_PIDR
+    REG_CIDR
+    REG_WAKER
+    REG_LPI_BASE
+
+cdef enum:
+    SYS_NONE = 0
+    SYS_PMR
+    SYS_IAR0
+    SYS_EOIR0
+    SYS_HPPIR0
+    SYS_BPR0
+    SYS_AP0R
+    SYS_AP1R
+    SYS_NMIAR1
+    SYS_DIR
+    SYS_RPR
+    SYS_SGI1R
+    SYS_ASGI1R
+    SYS_SGI0R
+    SYS_IAR1
+    SYS_EOIR1
+    SYS_HPPIR1
+    SYS_BPR1
+    SYS_CTLR_EL1
+    SYS_SRE_EL1
+    SYS_IGRPEN0
+    SYS_IGRPEN1
+    SYS_SRE_EL2
+    SYS_CTLR_EL3
+    SYS_SRE_EL3
+    SYS_IGRPEN1_EL3
+
+cdef struct RegDecode:
+    u64 write_mask
+    u32 offset
+    u32 base                     # element 0 in the core's numbering
+    u32 needs
+    u8 kind
+    u8 access                    # READABLE | WRITABLE
+    u8 sizes                     # bit n: 1 << n bytes allowed
+    u8 shift                     # element size: 2 = 4 bytes, 3 = 8 bytes
+
+cdef struct SysDecode:
+    u64 write_mask
+    u32 needs
+    u8 kind
+    u8 access
+    u8 trap
+    u8 min_el
+    u8 index
+    u8 intid                     # reads an INTID: 1023 when there is nothing
+
+cdef RegDecode[128] reg_rows
+cdef u8[3][0x4000] reg_index
+cdef SysDecode[64] sys_rows
+cdef u8[0x4000] sys_index
+
+_FEATURES = {"": 0, "security": FEAT_SECURITY, "el2": FEAT_EL2, "espis": FEAT_ESPI, "eppis": FEAT_EPPI,
+             "message_spis": FEAT_MESSAGE_SPI, "nmi": FEAT_NMI, "range_selector": FEAT_RSS,
+             "one_of_n": FEAT_ONE_OF_N, "statusr": FEAT_STATUSR, "lpis": FEAT_LPI}
+
+_REG_KINDS = {
+    "CTLR": REG_CTLR, "TYPER": REG_TYPER, "IIDR": REG_IIDR, "TYPER2": REG_TYPER2, "STATUSR": REG_STATUSR,
+    "SETSPI_NSR": REG_SETSPI_NSR, "CLRSPI_NSR": REG_CLRSPI_NSR, "SETSPI_SR": REG_SETSPI_SR,
+    "CLRSPI_SR": REG_CLRSPI_SR, "IGROUPR": REG_IGROUPR, "ISENABLER": REG_ISENABLER, "ICENABLER": REG_ICENABLER,
+    "ISPENDR": REG_ISPENDR, "ICPENDR": REG_ICPENDR, "ISACTIVER": REG_ISACTIVER, "ICACTIVER": REG_ICACTIVER,
+    "IPRIORITYR": REG_IPRIORITYR, "ICFGR": REG_ICFGR, "IGRPMODR": REG_IGRPMODR, "NSACR": REG_NSACR,
+    "INMIR": REG_INMIR, "IROUTER": REG_IROUTER, "ITARGETSR": REG_LEGACY, "SGIR": REG_LEGACY,
+    "CPENDSGIR": REG_LEGACY, "SPENDSGIR": REG_LEGACY, "PIDR": REG_PIDR, "CIDR": REG_CIDR, "WAKER": REG_WAKER,
+    "PROPBASER": REG_LPI_BASE, "PENDBASER": REG_LPI_BASE,
+}
+
+_SYS_KINDS = {
+    "PMR": SYS_PMR, "IAR0": SYS_IAR0, "EOIR0": SYS_EOIR0, "HPPIR0": SYS_HPPIR0, "BPR0": SYS_BPR0, "AP0R": SYS_AP0R,
+    "AP1R": SYS_AP1R, "NMIAR1": SYS_NMIAR1, "DIR": SYS_DIR, "RPR": SYS_RPR, "SGI1R": SYS_SGI1R,
+    "ASGI1R": SYS_ASGI1R, "SGI0R": SYS_SGI0R, "IAR1": SYS_IAR1, "EOIR1": SYS_EOIR1, "HPPIR1": SYS_HPPIR1,
+    "BPR1": SYS_BPR1, "CTLR_EL1": SYS_CTLR_EL1, "SRE_EL1": SYS_SRE_EL1, "IGRPEN0": SYS_IGRPEN0,
+    "IGRPEN1": SYS_IGRPEN1, "SRE_EL2": SYS_SRE_EL2, "CTLR_EL3": SYS_CTLR_EL3, "SRE_EL3": SYS_SRE_EL3,
+    "IGRPEN1_EL3": SYS_IGRPEN1_EL3,
+}
+
+_TRAPS = {"group0": TRAP_GROUP0, "group1": TRAP_GROUP1, "common": TRAP_COMMON, "sgi": TRAP_SGI, "dir": TRAP_DIR,
+          "none": TRAP_NONE}
+_ACCESS = {"RO": READABLE, "WO": WRITABLE, "RW": READABLE | WRITABLE, "W1S": READABLE | WRITABLE,
+           "W1C": READABLE | WRITABLE}
+
+
+def _kind_of(name):
+    """The handler's name of a memory-mapped register: GICR_ISENABLER0 and GICD_ISENABLERnE are both ISENABLER."""
+    stem = name.split("_", 1)[1]
+    if stem in _REG_KINDS:
+        return stem
+    return stem.removesuffix("nE").rstrip("0123456789")
+
+
+cdef int _load_register(u32 number, row) except -1:
+    """Enter one row of the table; a row without a handler or overlapping another is a mistake of ours."""
+    cdef RegDecode *entry = &reg_rows[number]
+    cdef u32 word
+    stem = _kind_of(row.name)
+    if stem not in _REG_KINDS:
+        raise RuntimeError(f"register table: {row.name} has no handler")
+    entry.kind = _REG_KINDS[stem]
+    entry.offset = row.offset
+    entry.base = row.base
+    entry.needs = _FEATURES[row.needs]
+    entry.access = _ACCESS[row.access]
+    entry.write_mask = row.write_mask
+    entry.shift = 3 if row.width == 64 else 2
+    entry.sizes = sum(row.sizes)
+    for word in range(row.offset // 4, (row.offset + row.count * row.width // 8) // 4):
+        if reg_index[<int>row.frame][word]:
+            raise RuntimeError(f"register table: {row.name} overlaps another row at offset {word * 4:#x}")
+        reg_index[<int>row.frame][word] = <u8>number
+    return 0
+
+
+cdef int _load_sysreg(u32 number, row) except -1:
+    cdef SysDecode *entry = &sys_rows[number]
+    cdef u32 place = encode(*row.encoding) & 0x3FFF
+    stem = row.name.removeprefix("ICC_")
+    if stem not in _SYS_KINDS:   # CTLR_EL1 and CTLR_EL3 differ; the rest goes by its name alone
+        stem = stem.removesuffix("_EL1")
+    if stem not in _SYS_KINDS and stem[:3] in ("AP0", "AP1"):
+        stem = stem[:4]
+    if stem not in _SYS_KINDS:
+        raise RuntimeError(f"register table: {row.name} has no handler")
+    if sys_index[place]:
+        raise RuntimeError(f"register table: {row.name} has the encoding of another row")
+    entry.kind = _SYS_KINDS[stem]
+    entry.write_mask = row.write_mask
+    entry.needs = _FEATURES[row.needs]
+    entry.access = _ACCESS[row.access]
+    entry.trap = _TRAPS[row.trap]
+    entry.min_el = row.min_el
+    entry.index = row.index
+    entry.intid = "IAR" in stem or "HPPIR" in stem
+    sys_index[place] = <u8>number
+    return 0
+
+
+for _number, _row in enumerate(REGISTERS, 1):
+    _load_register(_number, _row)
+for _number, _row in enumerate(SYSREGS, 1):
+    _load_sysreg(_number, _row)
+
+
+# --- memory-mapped access ------------------------------------------------------------------------------------------------
+
+cdef void access_bad(GicState *s, u32 frame, u32 index, bint secure, u32 status) noexcept nogil:
+    """Count a bad access and record it in STATUSR where that is implemented."""
+    s.bad_access += 1
+    if s.features & FEAT_STATUSR:
+        if frame == FRAME_GICD:
+            s.statusr[secure] |= <u8>status
+        else:
+            s.pe[index].statusr[secure] |= <u8>status
+
+
+cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size) noexcept nogil:
+    """The row that answers an access, or NULL for a hole, a wrong size or a misaligned offset."""
+    cdef RegDecode *row
+    if offset >= DIST_FRAME_SIZE or size - 1 >= 8 or size & (size - 1) or offset & (size - 1):
+        return NULL
+    row = &reg_rows[reg_index[frame][offset >> 2]]
+    # sizes is the sum of the sizes allowed, so the size itself is the bit to test
+    if row.kind == REG_NONE or not row.sizes & size or row.needs & ~s.features:
+        return NULL
+    return row
+
+
+cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bint secure) noexcept nogil:
+    """Read a register of a frame; `index` (below num_pe) names the PE of an RD or SGI frame. Bad accesses read 0."""
+    cdef RegDecode *row = frame_decode(s, frame, offset, size)
+    cdef u64 value
+    cdef u32 element
+    secure = secure or s.ds
+    if row == NULL or not row.access & READABLE:
+        access_bad(s, frame, index, secure, STATUSR_RRD if row == NULL else STATUSR_RWOD)
+        return 0
+    element = row.base + ((offset - row.offset) >> row.shift)
+    if frame == FRAME_GICD:
+        value = gicd_read(s, row.kind, element, secure)
+    else:
+        value = gicr_read(s, index, row.kind, element, secure)
+    if size == 8 or (size == 4 and row.shift == 2):
+        return value
+    value >>= 8 * (offset & ((1 << row.shift) - 1))      # a byte of a word, or half of a 64-bit register
+    return value & (0xFF if size == 1 else 0xFFFF if size == 2 else 0xFFFFFFFFU)
+
+
+cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, u32 size, bint secure) noexcept nogil:
+    """Write a register of a frame; bad accesses are ignored and counted."""
+    cdef RegDecode *row = frame_decode(s, frame, offset, size)
+    cdef u64 lanes = 0xFFFFFFFFFFFFFFFFULL
+    cdef u32 element, place
+    secure = secure or s.ds
+    if row == NULL or not row.access & WRITABLE:
+        access_bad(s, frame, index, secure, STATUSR_WRD if row == NULL else STATUSR_WROD)
+        return
+    element = row.base + ((offset - row.offset) >> row.shift)
+    if size < (1 << row.shift):
+        place = 8 * (offset & ((1 << row.shift) - 1))
+        lanes = (((<u64>1 << (8 * size)) - 1)) << place
+        value <<= place
+    lanes &= row.write_mask
+    value &= lanes
+    if frame == FRAME_GICD:
+        gicd_write(s, row.kind, element, value, lanes, secure)
+    else:
+        gicr_write(s, index, row.kind, element, value, lanes, secure)
+
+
+cdef bint mmio_decode(GicState *s, u64 address, u32 *frame, u32 *index, u32 *offset) noexcept nogil:
+    """Find the frame, PE and offset of a physical address; False outside the GIC."""
+    cdef u64 distance = address - s.dist_base
+    cdef u32 i
+    if distance < DIST_FRAME_SIZE:
+        frame[0] = FRAME_GICD
+        index[0] = 0
+        offset[0] = <u32>distance
+        return True
+    for i in range(s.num_region):
+        distance = address - s.region[i].base
+        if distance < <u64>s.region[i].count * REDIST_STRIDE:
+            frame[0] = FRAME_SGI if distance & DIST_FRAME_SIZE else FRAME_RD
+            index[0] = s.region[i].first + <u32>(distance // REDIST_STRIDE)
+            offset[0] = <u32>(distance & (DIST_FRAME_SIZE - 1))
+            return True
+    return False

@@ -1,0 +1,314 @@
+# THE hot path: who is the highest priority pending interrupt of a PE, and what do its output lines show.
+# pe_update() is the only writer of an output line.
+
+# --- queues of waiting SPIs: (PE, group) -> level -> lowest INTID, every step O(1) -----------------------------------
+
+cdef inline u32 queue_level(GicState *s, u32 prio, bint nmi) noexcept nogil:
+    """Order of service inside a group: by priority; an NMI goes before an equal priority."""
+    return 2 * (prio >> s.level_shift) + (0 if nmi else 1)
+
+
+cdef void spi_enqueue(GicState *s, u32 slot, u32 pe, u32 group, u32 level) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 qi = p.spi_q[group]
+    cdef u32 bi
+    cdef SpiQueue *q
+    cdef SpiBucket *b
+    if qi == 0:                  # pools hold one queue and one bucket for each SPI: they cannot run out
+        qi = s.queue_free
+        q = &s.queue[qi]
+        s.queue_free = q.next_free if q.next_free else <u16>(qi + 1)
+        p.spi_q[group] = <u16>qi
+    q = &s.queue[qi]
+    if q.levels[level >> 6] >> (level & 63) & 1 == 0:
+        bi = s.bucket_free
+        b = &s.bucket[bi]
+        s.bucket_free = b.next_free if b.next_free else <u16>(bi + 1)
+        q.bucket[level] = <u16>bi
+        q.levels[level >> 6] |= <u64>1 << (level & 63)
+    b = &s.bucket[q.bucket[level]]
+    b.slots[slot >> 6] |= <u64>1 << (slot & 63)
+    b.summary |= <u64>1 << (slot >> 6)
+    s.spi[slot].queued_pe = pe
+    s.spi[slot].queued_group = <u8>group
+    s.spi[slot].queued_level = <u16>level
+
+
+cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
+    cdef Shared *spi = &s.spi[slot]
+    cdef PeState *p = &s.pe[spi.queued_pe]
+    cdef u32 level = spi.queued_level
+    cdef u32 qi = p.spi_q[spi.queued_group]
+    cdef SpiQueue *q = &s.queue[qi]
+    cdef u32 bi = q.bucket[level]
+    cdef SpiBucket *b = &s.bucket[bi]
+    cdef u64 any_level = 0
+    cdef u32 i
+    spi.queued_pe = NO_PE
+    b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
+    if b.slots[slot >> 6]:
+        return
+    b.summary &= ~(<u64>1 << (slot >> 6))
+    if b.summary:
+        return
+    b.next_free = s.bucket_free
+    s.bucket_free = <u16>bi
+    q.levels[level >> 6] &= ~(<u64>1 << (level & 63))
+    for i in range(s.level_words):
+        any_level |= q.levels[i]
+    if any_level == 0:
+        q.next_free = s.queue_free
+        s.queue_free = <u16>qi
+        p.spi_q[spi.queued_group] = 0
+
+
+cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
+    """Key of the best SPI of a queue that is not empty: see private_key()."""
+    cdef SpiQueue *q = &s.queue[qi]
+    cdef u32 i = 0
+    cdef u32 level, word, slot
+    cdef SpiBucket *b
+    while q.levels[i] == 0:
+        i += 1
+    level = i * 64 + gic_ctz64(q.levels[i])
+    b = &s.bucket[q.bucket[level]]
+    word = gic_ctz64(b.summary)
+    slot = word * 64 + gic_ctz64(b.slots[word])
+    return order_key((level >> 1) << s.level_shift, level & 1, shared_intid(slot))
+
+
+# --- choice of the highest priority pending interrupt ----------------------------------------------------------------
+
+cdef inline u64 order_key(u32 prio, u32 maskable, u32 intid) noexcept nogil:
+    """Smaller is served first: priority, then NMI before others, then the lowest INTID."""
+    return (<u64>(2 * prio + maskable) << 32) | intid
+
+
+cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexcept nogil:
+    """The better of `best` and the candidates of one private word; only set bits are visited."""
+    cdef PrivateHot *h = hot_word(p, word)
+    cdef u32 cand = (h.latch | (h.line & ~h.edge)) & h.gate & ~h.active
+    cdef u32 bit, slot
+    cdef u64 key
+    while cand:
+        bit = gic_ctz32(cand)
+        cand &= cand - 1
+        slot = word * 32 + bit
+        if p.flags & PE_HAS_NMI and private_is_nmi(s, p, slot):
+            key = order_key(nmi_prio(s, private_group(s, p, slot)), 0, private_intid(slot))
+        else:
+            key = order_key(p.prio[slot], 1, private_intid(slot))
+        if key < best:
+            best = key
+    return best
+
+
+cdef inline void pe_choose(GicState *s, PeState *p) noexcept nogil:
+    """Recompute the highest priority pending interrupt from this PE's own candidates."""
+    cdef u64 best = private_best(s, p, 0, KEY_NONE)
+    cdef u64 key
+    cdef u32 group, order
+    cdef u32 from_queue = NUM_GROUPS
+    if s.num_eppi:
+        best = private_best(s, p, 1, best)
+        best = private_best(s, p, 2, best)
+    if p.spi_q[G0] | p.spi_q[G1S] | p.spi_q[G1NS]:
+        for group in range(NUM_GROUPS):
+            if p.spi_q[group] and p.open_groups >> group & 1:
+                key = queue_best(s, p.spi_q[group])
+                if key < best:
+                    best = key
+                    from_queue = group
+    order = <u32>(best >> 32)
+    if order >= 2 * 0xFF:        # nothing, or a stored 0xFF, which is never signalled nor reported
+        p.hpp = INTID_NONE
+        p.hpp_prio = 0xFF
+        p.hpp_nmi = 0
+        p.hpp_group = 0
+        return
+    p.hpp = <u32>best
+    p.hpp_prio = <u8>(order >> 1)
+    p.hpp_nmi = not (order & 1)
+    if from_queue < NUM_GROUPS:
+        p.hpp_group = <u8>from_queue
+    else:
+        p.hpp_group = private_group(s, p, private_slot(s, p.hpp))
+
+
+cdef inline bint pe_can_signal(GicState *s, PeState *p) noexcept nogil:
+    """The priority tests on the chosen interrupt: mask, then preemption (architecture notes 6 and 11)."""
+    cdef u32 mask
+    if not p.igrpen >> p.hpp_group & 1:
+        return False
+    if p.hpp_nmi:
+        return nmi_can_signal(s, p)
+    if p.hpp_prio >= p.pmr:
+        return False
+    mask = p.preempt_mask[p.hpp_group]
+    return p.running == PRIO_IDLE or (p.hpp_prio & mask) < (p.running & mask)
+
+
+cdef bint nmi_can_signal(GicState *s, PeState *p) noexcept nogil:
+    """PMR does not mask an NMI, except a Non-secure one with two security states; it preempts its own priority once."""
+    cdef u32 mask = p.preempt_mask[p.hpp_group]
+    if p.hpp_prio == 0x80:
+        if p.pmr < 0x80 or (p.pmr == 0x80 and (p.secure or p.el == 3)):
+            return False
+    if p.running == PRIO_IDLE or (p.hpp_prio & mask) < (p.running & mask):
+        return True
+    return (p.hpp_prio & mask) == (p.running & mask) and p.nmi_active == 0
+
+
+cdef inline bint pe_deliverable(GicState *s, PeState *p) noexcept nogil:
+    """True when the CPU interface has an interrupt to signal: awake, accessible and past the priority tests."""
+    return (p.hpp != INTID_NONE and (p.flags & (PE_ACCESSIBLE | PE_ASLEEP)) == PE_ACCESSIBLE
+            and pe_can_signal(s, p))
+
+
+cdef inline u8 pe_lines(GicState *s, PeState *p) noexcept nogil:
+    """The levels of the output lines (architecture notes 7)."""
+    if p.hpp == INTID_NONE or not p.flags & PE_ACCESSIBLE:
+        return 0
+    if p.flags & PE_ASLEEP:
+        return LINE_WAKE
+    if not pe_can_signal(s, p):
+        return 0
+    if p.fiq_groups >> p.hpp_group & 1:
+        return LINE_FIQ
+    return LINE_NMI if p.hpp_nmi and p.sctlr_nmi else LINE_IRQ
+
+
+cdef inline void pe_update(GicState *s, u32 pe) noexcept nogil:
+    """Bring one PE's choice and lines up to date after a change; a PE whose lines moved joins the drain lists once."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u8 lines
+    pe_choose(s, p)
+    lines = pe_lines(s, p)
+    if lines == p.lines:
+        return
+    p.lines = lines
+    s.lines[pe] = lines
+    if not p.marks & MARK_POLL:
+        p.marks |= MARK_POLL
+        s.poll[s.num_poll] = pe
+        s.num_poll += 1
+    if s.notify_on and not p.marks & MARK_NOTIFY:
+        p.marks |= MARK_NOTIFY
+        s.notify[s.num_notify] = pe
+        s.num_notify += 1
+
+
+# --- what follows from slower state ----------------------------------------------------------------------------------
+
+cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
+    """Recompute which groups are open and the per-word gates; needed when enables, groups or group enables change.
+
+    ICC_IGRPEN filters before the choice, or (gate_rule) is tested after it. A sleeping PE is judged by the Distributor
+    enables alone, because what would wake it must not depend on a CPU interface that may be powered off.
+    """
+    cdef u32 word, opened, secure1
+    cdef PrivateHot *h
+    p.open_groups = s.enables
+    if not s.gate_rule and not p.flags & PE_ASLEEP:
+        p.open_groups &= p.igrpen
+    for word in range(private_words(s)):
+        h = hot_word(p, word)
+        secure1 = 0 if s.ds else h.grpmod & ~h.group
+        opened = 0
+        if p.open_groups & 1 << G0:
+            opened |= ~(h.group | secure1)
+        if p.open_groups & 1 << G1S:
+            opened |= secure1
+        if p.open_groups & 1 << G1NS:
+            opened |= h.group
+        h.gate = p.cold[word].enable & opened
+
+
+cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
+    """Pending as the Distributor shows it: the latch, or a level input that is high."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    return (w.latch | ((w.line | w.message) & ~w.edge)) >> (slot & 31) & 1
+
+
+cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
+    """Move one SPI to where it has to wait now; True when something changed. `left` is the PE that it left, or NO_PE."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    cdef Shared *spi = &s.spi[slot]
+    cdef u32 bit = slot & 31
+    cdef u32 cand = (w.latch | ((w.line | w.message) & ~w.edge)) & w.enable & ~w.active
+    cdef u32 pe = NO_PE
+    cdef u32 group = 0
+    cdef u32 level = 0
+    cdef bint nmi
+    left[0] = spi.queued_pe
+    if cand >> bit & 1:
+        pe = spi.target
+        if pe != NO_PE:
+            group = shared_group(s, slot)
+            nmi = shared_is_nmi(s, slot)
+            level = queue_level(s, nmi_prio(s, group) if nmi else spi.prio, nmi)
+    if pe == spi.queued_pe and (pe == NO_PE or (group == spi.queued_group and level == spi.queued_level)):
+        return False
+    if spi.queued_pe != NO_PE:
+        spi_dequeue(s, slot)
+    if pe != NO_PE:
+        spi_enqueue(s, slot, pe, group, level)
+    return True
+
+
+cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
+    """Bring one SPI and the PEs that it leaves and reaches up to date."""
+    cdef u32 left
+    if not spi_requeue(s, slot, &left):
+        return
+    if left != NO_PE:
+        pe_update(s, left)
+    if s.spi[slot].queued_pe != NO_PE and s.spi[slot].queued_pe != left:
+        pe_update(s, s.spi[slot].queued_pe)
+
+
+cdef void gic_update_all(GicState *s) noexcept nogil:
+    """Recompute everything derived: after GICD_CTLR, a reset or a change of security state; never on a hot path."""
+    cdef u32 slot, pe, left
+    for slot in range(NUM_PRIVATE, SHARED_SLOTS):
+        if shared_slot(s, shared_intid(slot)) != NO_SLOT:
+            spi_requeue(s, slot, &left)
+    for pe in range(s.num_pe):
+        pe_gates(s, &s.pe[pe])
+        cpuif_masks(s, &s.pe[pe])
+        pe_context(s, &s.pe[pe])
+        pe_update(s, pe)
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------------
+
+cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
+    """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""
+    cdef PrivateHot *h = hot_word(&s.pe[pe], slot >> 5)
+    cdef u32 bit = <u32>1 << (slot & 31)
+    if level:
+        if h.line & bit:
+            return
+        h.line |= bit
+        h.latch |= bit & h.edge
+    else:
+        if not h.line & bit:
+            return
+        h.line &= ~bit
+    pe_update(s, pe)
+
+
+cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
+    """Drive the wire of an SPI: a rising edge sets the latch of an edge-triggered one."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    cdef u32 bit = <u32>1 << (slot & 31)
+    if level:
+        if w.line & bit:
+            return
+        w.line |= bit
+        w.latch |= bit & w.edge
+    else:
+        if not w.line & bit:
+            return
+        w.line &= ~bit
+    spi_update(s, slot)

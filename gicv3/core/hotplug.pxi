@@ -1,0 +1,61 @@
+# Accessibility of a PE's CPU interface, and resets. Plugging flips a flag and moves no memory.
+
+cdef void pe_accessible_bit(GicState *s, u32 pe, bint accessible) noexcept nogil:
+    cdef u64 bit = <u64>1 << (pe & 63)
+    if accessible:
+        s.pe[pe].flags |= PE_ACCESSIBLE
+        s.accessible[pe >> 6] |= bit
+    else:
+        s.pe[pe].flags &= <u8>~PE_ACCESSIBLE
+        s.accessible[pe >> 6] &= ~bit
+
+
+cdef void pe_recompute(GicState *s, u32 pe) noexcept nogil:
+    """Bring everything derived of one PE up to date after its fields were set anew."""
+    cdef PeState *p = &s.pe[pe]
+    cpuif_masks(s, p)
+    pe_context(s, p)
+    pe_gates(s, p)
+    pe_update(s, pe)
+
+
+cdef void cpuif_default_context(GicState *s, PeState *p) noexcept nogil:
+    p.el = 1
+    p.secure = 0
+    p.sctlr_nmi = 0
+    p.scr_el3 = SCR_NS
+    p.hcr_el2 = 0
+
+
+cdef void cpuif_reset(GicState *s, u32 pe) noexcept nogil:
+    """Cold reset of one CPU interface: its ICC registers and the context that the embedder gave."""
+    cpuif_reset_fields(s, &s.pe[pe])
+    cpuif_default_context(s, &s.pe[pe])
+    pe_recompute(s, pe)
+
+
+cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil:
+    """A vCPU comes or goes.
+
+    Coming: interrupts that wait for this PE (an SPI routed to it) are signalled without further stimulus.
+    Going: lines drop, the CPU interface and the redistributor return to their reset values (asleep, nothing enabled,
+    pending or active), so that the next vCPU finds what a cold one finds. Input wires are the board's: they stay.
+    """
+    pe_accessible_bit(s, pe, accessible)
+    if not accessible:
+        redist_reset_fields(s, &s.pe[pe])
+        cpuif_reset_fields(s, &s.pe[pe])
+        cpuif_default_context(s, &s.pe[pe])
+    pe_recompute(s, pe)
+
+
+cdef void gic_reset(GicState *s) noexcept nogil:
+    """Reset of the Distributor and of every redistributor; CPU interfaces belong to their PEs' reset."""
+    cdef u32 pe, slot
+    dist_reset_fields(s)
+    for slot in range(NUM_PRIVATE, SHARED_SLOTS):
+        if shared_slot(s, shared_intid(slot)) != NO_SLOT:
+            spi_route(s, slot)
+    for pe in range(s.num_pe):
+        redist_reset_fields(s, &s.pe[pe])
+    gic_update_all(s)

@@ -1,0 +1,226 @@
+# ICC_* register by register: what each read returns and each write does, after decoding and trap checks.
+
+cdef u64 icc_ctlr_common(GicState *s) noexcept nogil:
+    """The fields that ICC_CTLR_EL1 and ICC_CTLR_EL3 share."""
+    cdef u64 value = CTLR_A3V | CTLR_IDBITS_24 | <u64>(s.prio_bits - 1) << 8
+    if s.features & FEAT_RSS:
+        value |= CTLR_RSS
+    if s.features & (FEAT_ESPI | FEAT_EPPI):
+        value |= CTLR_EXTRANGE
+    return value
+
+
+cdef u64 icc_ctlr_el1_read(GicState *s, PeState *p) noexcept nogil:
+    cdef u32 bit = 1 if pe_bank(s, p) == G1NS else 0
+    return icc_ctlr_common(s) | (p.eoimode >> bit & 1) << 1 | (p.cbpr >> bit & 1)
+
+
+cdef void icc_ctlr_el1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
+    cdef u8 bit = 2 if pe_bank(s, p) == G1NS else 1
+    p.eoimode = p.eoimode & ~bit | (bit if value & CTLR_EOIMODE else 0)
+    if s.ds or pe_el3(s, p):     # below EL3, CBPR is read-only with two security states
+        p.cbpr = p.cbpr & ~bit | (bit if value & CTLR_CBPR else 0)
+        cpuif_masks(s, p)
+
+
+cdef u64 icc_ctlr_el3_read(GicState *s, PeState *p) noexcept nogil:
+    return (icc_ctlr_common(s) | (p.eoimode >> 1 & 1) << 4 | (p.eoimode & 1) << 3 | (p.eoimode >> 2 & 1) << 2
+            | (p.cbpr >> 1 & 1) << 1 | (p.cbpr & 1))
+
+
+cdef void icc_ctlr_el3_write(GicState *s, PeState *p, u64 value) noexcept nogil:
+    p.eoimode = <u8>((value >> 3 & 1) | (value >> 4 & 1) << 1 | (value >> 2 & 1) << 2)
+    p.cbpr = <u8>(value & 3)
+    cpuif_masks(s, p)
+
+
+cdef u64 icc_pmr_read(GicState *s, PeState *p) noexcept nogil:
+    return ns_priority(p.pmr) & s.prio_mask if pe_ns_view(s, p) else p.pmr
+
+
+cdef void icc_pmr_write(GicState *s, PeState *p, u64 value) noexcept nogil:
+    if pe_ns_view(s, p):
+        if p.pmr < 0x80:
+            return
+        value = 0x80 | value >> 1
+    p.pmr = <u8>(value & s.prio_mask)
+
+
+cdef u64 icc_rpr_read(GicState *s, PeState *p) noexcept nogil:
+    cdef u64 value = p.running
+    cdef bint ns_nmi = p.nmi_active >> G1NS & 1
+    cdef bint secure_nmi = p.nmi_active >> G1S & 1
+    if value != PRIO_IDLE and pe_ns_view(s, p):
+        value = ns_priority(<u32>value)
+    if s.ds:
+        return value | (NMI_FLAG if ns_nmi or secure_nmi else 0)
+    if not pe_secure(s, p):
+        return value | (NMI_FLAG if ns_nmi else 0)
+    return value | (NMI_FLAG if secure_nmi else 0) | (RPR_NMI_NS if ns_nmi else 0)
+
+
+cdef u64 icc_bpr1_read(GicState *s, PeState *p) noexcept nogil:
+    cdef u32 bank = pe_bank(s, p)
+    if not pe_el3(s, p) and p.cbpr >> (1 if bank == G1NS else 0) & 1:
+        return min(p.bpr[G0] + 1, 7) if bank == G1NS else p.bpr[G0]
+    return p.bpr[bank]
+
+
+cdef void icc_bpr_write(GicState *s, PeState *p, u32 group, u64 value) noexcept nogil:
+    p.bpr[group] = max(<u8>value, <u8>bpr_min(s, group))
+    cpuif_masks(s, p)
+
+
+cdef void icc_bpr1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
+    cdef u32 bank = pe_bank(s, p)
+    if not pe_el3(s, p) and p.cbpr >> (1 if bank == G1NS else 0) & 1:
+        if bank == G1S:          # a common BPR: the Secure write reaches BPR0, the Non-secure one nothing
+            icc_bpr_write(s, p, G0, value)
+        return
+    icc_bpr_write(s, p, bank, value)
+
+
+cdef u64 icc_ap_read(GicState *s, PeState *p, u32 group, u32 word) noexcept nogil:
+    cdef u64 value = ap_word(p, group, word)[0]
+    if word == 0 and group != G0 and p.nmi_active >> group & 1:
+        value |= NMI_FLAG
+    return value
+
+
+cdef void icc_ap_write(GicState *s, PeState *p, u32 group, u32 word, u64 value) noexcept nogil:
+    """Write an active-priority register; Non-secure software may not mark priorities of the Secure half (notes 6)."""
+    cdef u32 bits = <u32>value
+    cdef u32 secure_half = 0
+    if group == G1NS and not s.ds:
+        if s.ap_words == 1:
+            secure_half = 0xFFFF
+        elif word < s.ap_words // 2:
+            secure_half = 0xFFFFFFFFU
+    if s.prebits < 5:
+        bits &= (<u32>1 << (1 << s.prebits)) - 1
+    ap_word(p, group, word)[0] = bits & ~secure_half
+    if word == 0 and group != G0 and s.features & FEAT_NMI:
+        p.nmi_active = p.nmi_active & <u8>~(1 << group) | <u8>((value >> 63) << group)
+    cpuif_running(s, p)
+
+
+cdef void icc_igrpen_write(GicState *s, PeState *p, u32 group, bint enable) noexcept nogil:
+    p.igrpen = p.igrpen & <u8>~(1 << group) | <u8>(enable << group)
+    pe_gates(s, p)
+
+
+cdef u64 icc_read(GicState *s, u32 pe, SysDecode *row) noexcept nogil:
+    """The value of a readable register; the access was decoded and allowed by sysreg_access()."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 kind = row.kind
+    if kind == SYS_IAR1:
+        return icc_iar(s, pe, 1)
+    elif kind == SYS_IAR0:
+        return icc_iar(s, pe, 0)
+    elif kind == SYS_HPPIR0:
+        return icc_hppir(s, p, 0)
+    elif kind == SYS_HPPIR1:
+        return icc_hppir(s, p, 1)
+    elif kind == SYS_NMIAR1:
+        return icc_nmiar(s, pe)
+    elif kind == SYS_PMR:
+        return icc_pmr_read(s, p)
+    elif kind == SYS_RPR:
+        return icc_rpr_read(s, p)
+    elif kind == SYS_BPR0:
+        return p.bpr[G0]
+    elif kind == SYS_BPR1:
+        return icc_bpr1_read(s, p)
+    elif kind == SYS_AP0R:
+        return icc_ap_read(s, p, G0, row.index)
+    elif kind == SYS_AP1R:
+        return icc_ap_read(s, p, pe_bank(s, p), row.index)
+    elif kind == SYS_CTLR_EL1:
+        return icc_ctlr_el1_read(s, p)
+    elif kind == SYS_CTLR_EL3:
+        return icc_ctlr_el3_read(s, p)
+    elif kind == SYS_SRE_EL1:
+        return 7                 # SRE, DFB, DIB RAO/WI: no legacy operation, no bypass
+    elif kind == SYS_SRE_EL2 or kind == SYS_SRE_EL3:
+        return 15
+    elif kind == SYS_IGRPEN0:
+        return p.igrpen >> G0 & 1
+    elif kind == SYS_IGRPEN1:
+        return p.igrpen >> pe_bank(s, p) & 1
+    elif kind == SYS_IGRPEN1_EL3:
+        return (p.igrpen >> G1NS & 1) | (p.igrpen >> G1S & 1) << 1
+    return 0
+
+
+cdef void icc_write(GicState *s, u32 pe, SysDecode *row, u64 value) noexcept nogil:
+    """Carry out a write of a writable register; `value` is masked, the access decoded and allowed."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 kind = row.kind
+    if kind == SYS_EOIR1:
+        icc_eoir(s, pe, 1, <u32>value)
+        return
+    elif kind == SYS_EOIR0:
+        icc_eoir(s, pe, 0, <u32>value)
+        return
+    elif kind == SYS_DIR:
+        icc_dir(s, pe, <u32>value)
+        return
+    elif kind == SYS_SGI1R:
+        sgi_send(s, pe, value, SGI1R)
+        return
+    elif kind == SYS_SGI0R:
+        sgi_send(s, pe, value, SGI0R)
+        return
+    elif kind == SYS_ASGI1R:
+        sgi_send(s, pe, value, ASGI1R)
+        return
+    elif kind == SYS_PMR:
+        icc_pmr_write(s, p, value)
+    elif kind == SYS_BPR0:
+        icc_bpr_write(s, p, G0, value)
+    elif kind == SYS_BPR1:
+        icc_bpr1_write(s, p, value)
+    elif kind == SYS_AP0R:
+        icc_ap_write(s, p, G0, row.index, value)
+    elif kind == SYS_AP1R:
+        icc_ap_write(s, p, pe_bank(s, p), row.index, value)
+    elif kind == SYS_CTLR_EL1:
+        icc_ctlr_el1_write(s, p, value)
+    elif kind == SYS_CTLR_EL3:
+        icc_ctlr_el3_write(s, p, value)
+    elif kind == SYS_IGRPEN0:
+        icc_igrpen_write(s, p, G0, value & 1)
+    elif kind == SYS_IGRPEN1:
+        icc_igrpen_write(s, p, pe_bank(s, p), value & 1)
+    elif kind == SYS_IGRPEN1_EL3:
+        icc_igrpen_write(s, p, G1NS, value & 1)
+        icc_igrpen_write(s, p, G1S, value >> 1 & 1)
+    pe_update(s, pe)
+
+
+cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
+    """Read or write a system register as software on PE `pe` would; `pe` is below num_pe. Returns ACCESS_*."""
+    cdef PeState *p = &s.pe[pe]
+    cdef SysDecode *row
+    cdef u32 result
+    if encoding >> 14 != 3:
+        return ACCESS_UNDEFINED
+    row = &sys_rows[sys_index[encoding & 0x3FFF]]
+    if (row.kind == SYS_NONE or p.el < row.min_el or not row.access & (2 if write else 1)
+            or row.needs & ~s.features or row.index and row.index >= s.ap_words):
+        return ACCESS_UNDEFINED
+    if row.kind == SYS_NMIAR1 and not p.sctlr_nmi:
+        return ACCESS_UNDEFINED
+    if row.trap != TRAP_NONE:
+        result = p.access[row.trap]
+        if result != ACCESS_VALUE:
+            return result
+    if not p.flags & PE_ACCESSIBLE:      # no vCPU: RAZ/WI, and nothing to acknowledge
+        if not write:
+            value[0] = INTID_NONE if row.intid else 0
+        return ACCESS_VALUE
+    if write:
+        icc_write(s, pe, row, value[0] & row.write_mask)
+    else:
+        value[0] = icc_read(s, pe, row)
+    return ACCESS_VALUE

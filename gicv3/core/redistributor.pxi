@@ -1,0 +1,156 @@
+# GICR_*: the RD and SGI frames of one PE. They belong to the always-on domain: they work for absent vCPUs too.
+
+cdef enum:
+    WAKER_SLEEP = 2              # ProcessorSleep
+    WAKER_CHILDREN = 4           # ChildrenAsleep
+
+
+cdef inline u32 gicr_reach(GicState *s, PeState *p, u32 word, bint secure) noexcept nogil:
+    """The bits of a private word that an access reaches: Non-secure software sees Non-secure Group 1 only."""
+    cdef u32 valid = private_valid(s, word)
+    return valid if secure else valid & hot_word(p, word).group
+
+
+cdef u64 gicr_typer(GicState *s, u32 pe) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef u64 value = <u64>p.affinity << 32 | <u64>(s.num_eppi // 32) << 27 | <u64>pe << 8
+    if p.flags & PE_LAST:
+        value |= 1 << 4
+    if s.features & FEAT_ONE_OF_N:
+        value |= 1 << 5
+    return value
+
+
+cdef void gicr_waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
+    """ProcessorSleep; ChildrenAsleep follows at once."""
+    cdef PeState *p = &s.pe[pe]
+    if value & WAKER_SLEEP:
+        p.flags |= PE_ASLEEP
+    else:
+        p.flags &= <u8>~PE_ASLEEP
+    pe_gates(s, p)
+    pe_update(s, pe)
+
+
+cdef u64 gicr_bits_read(GicState *s, PeState *p, u32 kind, u32 word, bint secure) noexcept nogil:
+    cdef PrivateHot *h = hot_word(p, word)
+    cdef u32 reach = gicr_reach(s, p, word, secure)
+    if kind == REG_ISENABLER or kind == REG_ICENABLER:
+        return p.cold[word].enable & reach
+    elif kind == REG_ISPENDR or kind == REG_ICPENDR:
+        return (h.latch | (h.line & ~h.edge)) & reach
+    elif kind == REG_ISACTIVER or kind == REG_ICACTIVER:
+        return h.active & reach
+    elif kind == REG_INMIR:
+        return p.cold[word].nmi & (h.group | (0 if s.ds else h.grpmod)) & reach
+    if not secure:
+        return 0                 # IGROUPR, IGRPMODR
+    if kind == REG_IGROUPR:
+        return h.group
+    return 0 if s.ds else h.grpmod
+
+
+cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bint secure) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef PrivateHot *h = hot_word(p, word)
+    cdef u32 reach = gicr_reach(s, p, word, secure)
+    cdef u32 touched = value & reach
+    if kind == REG_ISENABLER:
+        p.cold[word].enable |= touched
+    elif kind == REG_ICENABLER:
+        p.cold[word].enable &= ~touched
+    elif kind == REG_ISPENDR:
+        h.latch |= touched
+    elif kind == REG_ICPENDR:
+        h.latch &= ~touched
+    elif kind == REG_ISACTIVER:
+        h.active |= touched
+    elif kind == REG_ICACTIVER:
+        h.active &= ~touched
+    elif kind == REG_INMIR:
+        reach &= h.group | (0 if s.ds else h.grpmod)
+        p.cold[word].nmi = p.cold[word].nmi & ~reach | value & reach
+        p.flags &= <u8>~PE_HAS_NMI
+        if p.cold[0].nmi | p.cold[1].nmi | p.cold[2].nmi:
+            p.flags |= PE_HAS_NMI
+    elif not secure:
+        return                   # IGROUPR, IGRPMODR
+    elif kind == REG_IGROUPR:
+        h.group = value & reach
+    elif not s.ds:
+        h.grpmod = value & reach
+    pe_gates(s, p)
+    pe_update(s, pe)
+
+
+cdef u64 gicr_priority_read(GicState *s, PeState *p, u32 element, bint secure) noexcept nogil:
+    cdef u32 slot = element * 4
+    cdef u32 reach = gicr_reach(s, p, slot >> 5, secure) >> (slot & 31)
+    cdef u64 value = 0
+    cdef u32 i
+    for i in range(4):
+        if reach >> i & 1 and not private_is_nmi(s, p, slot + i):
+            value |= <u64>priority_field(s, p.prio[slot + i], secure) << (8 * i)
+    return value
+
+
+cdef void gicr_priority_write(GicState *s, u32 pe, u32 element, u64 value, u64 lanes, bint secure) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 slot = element * 4
+    cdef u32 reach = gicr_reach(s, p, slot >> 5, secure) >> (slot & 31)
+    cdef u32 i
+    for i in range(4):
+        if reach >> i & 1 and lanes >> (8 * i) & 1 and not private_is_nmi(s, p, slot + i):
+            p.prio[slot + i] = priority_store(s, <u32>(value >> (8 * i)) & 0xFF, secure)
+    pe_update(s, pe)
+
+
+cdef void gicr_icfgr_write(GicState *s, u32 pe, u32 element, u32 value, bint secure) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef PrivateHot *h = hot_word(p, element >> 1)
+    cdef u32 shift = 16 * (element & 1)
+    cdef u32 reach = gicr_reach(s, p, element >> 1, secure) & (0xFFFF << shift)
+    h.edge = h.edge & ~reach | gather16(value) << shift & reach
+    pe_update(s, pe)
+
+
+cdef u64 gicr_read(GicState *s, u32 pe, u32 kind, u32 element, bint secure) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    if REG_IGROUPR <= kind <= REG_ICACTIVER or kind == REG_IGRPMODR or kind == REG_INMIR:
+        return gicr_bits_read(s, p, kind, element, secure)
+    elif kind == REG_IPRIORITYR:
+        return gicr_priority_read(s, p, element, secure)
+    elif kind == REG_ICFGR:
+        return spread16((hot_word(p, element >> 1).edge & gicr_reach(s, p, element >> 1, secure))
+                        >> (16 * (element & 1)))
+    elif kind == REG_NSACR:
+        return p.nsacr if secure and not s.ds else 0
+    elif kind == REG_TYPER:
+        return gicr_typer(s, pe)
+    elif kind == REG_IIDR:
+        return s.iidr
+    elif kind == REG_WAKER:
+        return WAKER_SLEEP | WAKER_CHILDREN if secure and p.flags & PE_ASLEEP else 0
+    elif kind == REG_STATUSR:
+        return p.statusr[secure]
+    elif kind == REG_PIDR or kind == REG_CIDR:
+        return identification(kind, element, 0x93)
+    return 0                     # CTLR: no LPIs, no 1-of-N participation to control
+
+
+cdef void gicr_write(GicState *s, u32 pe, u32 kind, u32 element, u64 value, u64 lanes, bint secure) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    if REG_IGROUPR <= kind <= REG_ICACTIVER or kind == REG_IGRPMODR or kind == REG_INMIR:
+        gicr_bits_write(s, pe, kind, element, <u32>value, secure)
+    elif kind == REG_IPRIORITYR:
+        gicr_priority_write(s, pe, element, value, lanes, secure)
+    elif kind == REG_ICFGR:
+        gicr_icfgr_write(s, pe, element, <u32>value, secure)
+    elif kind == REG_WAKER:
+        if secure:
+            gicr_waker_write(s, pe, value)
+    elif kind == REG_NSACR:
+        if secure and not s.ds:
+            p.nsacr = <u32>value
+    elif kind == REG_STATUSR:
+        p.statusr[secure] &= <u8>~value

@@ -1,0 +1,309 @@
+# GicState and PeState: contiguous arrays sized once for the maximum number of PEs; allocation and reset.
+
+cdef struct PrivateHot:          # 32 SGI/PPI/EPPI: what a delivery decision reads
+    u32 latch                    # set by an edge, an SGI or ISPENDR
+    u32 line                     # input wire
+    u32 edge                     # 1 edge, 0 level (ICFGR)
+    u32 gate                     # enable & groups open to this PE: see pe_gates()
+    u32 active
+    u32 group                    # IGROUPR
+    u32 grpmod                   # IGRPMODR
+
+cdef struct PrivateCold:
+    u32 enable
+    u32 nmi                      # INMIR
+
+cdef struct PeState:
+    # Cache line 0: everything the common decision needs.
+    PrivateHot w0
+    u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
+    u32 hpp                      # highest priority pending INTID, or INTID_NONE
+    u16 spi_q[3]                 # per group: queue of SPIs waiting for this PE (index + 1), 0 = none
+    u8 pmr
+    u8 running                   # running group priority
+    u8 flags
+    u8 fiq_groups                # groups that this PE's context receives as FIQ
+    u8 hpp_group
+    u8 hpp_prio
+    u8 hpp_nmi
+    u8 lines
+    u8 igrpen                    # ICC_IGRPEN: one bit a group
+    u8 open_groups               # groups that may be chosen: see pe_gates()
+    u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
+    u8 marks
+    # Cache line 1
+    u64 acked[4]                 # acknowledged SGI, PPI, SPI, LPI: statistics, not state
+    u8 prio[96]                  # line 1 and 2
+    # Colder
+    PrivateHot wx[2]             # EPPI words
+    PrivateCold cold[3]
+    u32 ap_hi[9]                 # words 1..3 of the three AP registers, [word - 1][group]
+    u32 affinity                 # Aff3.Aff2.Aff1.Aff0
+    u32 nsacr
+    u32 dpg                      # GICR_CTLR.DPG* in place
+    u8 bpr[3]                    # BPR0, BPR1 Secure, BPR1 Non-secure
+    u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
+    u8 cbpr                      # bit 0 Secure, bit 1 Non-secure
+    u8 pmhe
+    u8 nmi_active                # bit per group: the NMI flag of AP1R0
+    u8 statusr[2]                # by security: Non-secure, Secure
+    # Context given by the embedder
+    u8 el
+    u8 secure
+    u8 sctlr_nmi
+    u8 access[5]                 # result of an access by trap class: ACCESS_*
+    u64 scr_el3
+    u64 hcr_el2
+
+cdef struct SharedWord:          # 32 SPIs
+    u32 latch
+    u32 line
+    u32 message                  # message-based level
+    u32 edge
+    u32 enable
+    u32 active
+    u32 group
+    u32 grpmod
+    u32 nmi
+
+cdef struct Shared:              # one SPI
+    u64 irouter
+    u32 target                   # PE that irouter names, or NO_PE
+    u32 queued_pe                # PE in whose queue it waits, or NO_PE
+    u16 queued_level
+    u8 queued_group
+    u8 prio
+
+cdef struct SpiQueue:            # the SPIs of one group waiting for one PE: levels -> buckets -> slots
+    u64 levels[8]
+    u16 bucket[512]
+    u16 next_free
+
+cdef struct SpiBucket:           # the waiting SPIs of one level, lowest INTID first
+    u64 summary
+    u64 slots[32]
+    u16 next_free
+
+cdef struct RedistRegion:
+    u64 base
+    u32 first
+    u32 count
+
+cdef struct GicState:
+    u32 num_pe
+    u32 num_spi                  # 0..988
+    u32 num_espi
+    u32 num_eppi
+    u32 features
+    u8 prio_bits
+    u8 prio_mask                 # implemented bits of a priority field
+    u8 prebits
+    u8 ap_words                  # implemented words of an AP register
+    u8 level_shift
+    u8 level_words
+    u8 id_bits                   # 16 or 24
+    u8 gate_rule                 # 1: ICC_IGRPEN is tested after the choice; 0: it filters before
+    u8 apr_by_bpr                # 1: active priority masked by the current BPR; 0: by the minimum BPR
+    # Distributor
+    u8 ds                        # GICD_CTLR.DS
+    u8 enables                   # GICD_CTLR group enables, one bit a group
+    u8 statusr[2]
+    u32 iidr
+    SharedWord shared[64]
+    u32 nsacr[128]
+    Shared *spi                  # SHARED_SLOTS
+    PeState *pe                  # num_pe
+    u8 *lines                    # num_pe: copy of PeState.lines, for views
+    u64 *accessible              # bitmap of accessible PEs
+    # PEs whose lines changed
+    u32 *poll
+    u32 *notify
+    u32 num_poll
+    u32 num_notify
+    u8 notify_on
+    # Pools
+    SpiQueue *queue
+    SpiBucket *bucket
+    u16 queue_free
+    u16 bucket_free
+    u16 pool_size
+    # Affinity table
+    u32 *aff_slot                # PE index + 1 by hash, 0 = empty
+    u32 aff_mask
+    # Memory map
+    u64 dist_base
+    RedistRegion *region
+    u32 num_region
+    # Statistics
+    u64 bad_access
+    u64 sgi_dropped
+
+
+cdef inline PrivateHot *hot_word(PeState *p, u32 word) noexcept nogil:
+    return &p.w0 if word == 0 else &p.wx[word - 1]
+
+
+cdef inline u32 *ap_word(PeState *p, u32 group, u32 word) noexcept nogil:
+    return &p.ap0[group] if word == 0 else &p.ap_hi[(word - 1) * 3 + group]
+
+
+cdef inline u32 private_words(GicState *s) noexcept nogil:
+    return 1 + s.num_eppi // 32
+
+
+cdef inline u32 private_valid(GicState *s, u32 word) noexcept nogil:
+    """The implemented bits of a private word."""
+    return 0xFFFFFFFFU if word < private_words(s) else 0
+
+
+cdef inline u32 shared_valid(GicState *s, u32 word) noexcept nogil:
+    """The implemented bits of an SPI word; word 0 stands for the private INTIDs and has none."""
+    if word >= 32:
+        return 0xFFFFFFFFU if (word - 32) * 32 < s.num_espi else 0
+    if word == 0 or (word - 1) * 32 >= s.num_spi:
+        return 0
+    return 0x0FFFFFFF if word == 31 else 0xFFFFFFFFU
+
+
+cdef inline u8 private_group(GicState *s, PeState *p, u32 slot) noexcept nogil:
+    """Group of a private interrupt (IGROUPR/IGRPMODR matrix)."""
+    cdef PrivateHot *h = hot_word(p, slot >> 5)
+    cdef u32 bit = slot & 31
+    if h.group >> bit & 1:
+        return G1NS
+    return G1S if not s.ds and h.grpmod >> bit & 1 else G0
+
+
+cdef inline u8 shared_group(GicState *s, u32 slot) noexcept nogil:
+    """Group of an SPI (IGROUPR/IGRPMODR matrix)."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    cdef u32 bit = slot & 31
+    if w.group >> bit & 1:
+        return G1NS
+    return G1S if not s.ds and w.grpmod >> bit & 1 else G0
+
+
+cdef inline u8 nmi_prio(GicState *s, u32 group) noexcept nogil:
+    """Effective priority of a non-maskable interrupt (architecture notes 11)."""
+    return 0x80 if group == G1NS and not s.ds else 0
+
+
+cdef inline bint private_is_nmi(GicState *s, PeState *p, u32 slot) noexcept nogil:
+    """INMIR acts on Group 1 only: its bit is RES0 while the interrupt is in Group 0."""
+    return p.cold[slot >> 5].nmi >> (slot & 31) & 1 and private_group(s, p, slot) != G0
+
+
+cdef inline bint shared_is_nmi(GicState *s, u32 slot) noexcept nogil:
+    return s.shared[slot >> 5].nmi >> (slot & 31) & 1 and shared_group(s, slot) != G0
+
+
+cdef void *zalloc(size_t size) noexcept nogil:
+    """Zeroed memory on a cache line; NULL when there is none."""
+    cdef void *memory = NULL
+    if posix_memalign(&memory, 64, size if size else 64):
+        return NULL
+    memset(memory, 0, size)
+    return memory
+
+
+cdef bint state_alloc(GicState *s) noexcept nogil:
+    """Allocate every array from the counts in `s`; False when memory is short (state_free() then cleans up)."""
+    cdef u32 i, table = 16
+    cdef u32 waiting = s.num_spi + s.num_espi
+    while table < 2 * s.num_pe:
+        table *= 2
+    s.aff_mask = table - 1
+    s.pool_size = <u16>waiting
+    s.pe = <PeState *>zalloc(s.num_pe * sizeof(PeState))
+    s.spi = <Shared *>zalloc(SHARED_SLOTS * sizeof(Shared))
+    s.lines = <u8 *>zalloc(s.num_pe)
+    s.accessible = <u64 *>zalloc((s.num_pe + 63) // 64 * 8)
+    s.poll = <u32 *>zalloc(s.num_pe * 4)
+    s.notify = <u32 *>zalloc(s.num_pe * 4)
+    s.aff_slot = <u32 *>zalloc(table * 4)
+    s.region = <RedistRegion *>zalloc(s.num_region * sizeof(RedistRegion))
+    # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing.
+    s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
+    s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
+    if (s.pe == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL or s.poll == NULL or s.notify == NULL
+            or s.aff_slot == NULL or s.region == NULL or s.queue == NULL or s.bucket == NULL):
+        return False
+    for i in range(SHARED_SLOTS):
+        s.spi[i].queued_pe = NO_PE
+    s.queue_free = 1             # a fresh pool hands out 1, 2, 3 ...: see pool_take()
+    s.bucket_free = 1
+    return True
+
+
+cdef void state_free(GicState *s) noexcept nogil:
+    free(s.pe)
+    free(s.spi)
+    free(s.lines)
+    free(s.accessible)
+    free(s.poll)
+    free(s.notify)
+    free(s.aff_slot)
+    free(s.region)
+    free(s.queue)
+    free(s.bucket)
+
+
+cdef void cpuif_reset_fields(GicState *s, PeState *p) noexcept nogil:
+    """ICC_* of one PE at its reset values (architecture notes 5.2); UNKNOWN fields are 0, BPRs at their minimum."""
+    memset(&p.ap0[0], 0, sizeof(p.ap0))
+    memset(&p.ap_hi[0], 0, sizeof(p.ap_hi))
+    p.nmi_active = 0
+    p.pmr = 0
+    p.igrpen = 0
+    p.eoimode = 0
+    p.cbpr = 0
+    p.pmhe = 0
+    p.bpr[G0] = 7 - s.prebits
+    p.bpr[G1S] = 7 - s.prebits
+    p.bpr[G1NS] = 8 - s.prebits
+    p.running = PRIO_IDLE
+
+
+cdef void redist_reset_fields(GicState *s, PeState *p) noexcept nogil:
+    """GICR_* of one PE at its reset values (architecture notes 2.7); input wires keep their level."""
+    cdef u32 word
+    cdef PrivateHot *h
+    for word in range(PRIVATE_WORDS):
+        h = hot_word(p, word)
+        h.latch = 0
+        h.active = 0
+        h.group = 0
+        h.grpmod = 0
+        h.edge = 0xFFFF if word == 0 else 0
+        p.cold[word].enable = 0
+        p.cold[word].nmi = 0
+    memset(&p.prio[0], 0, sizeof(p.prio))
+    p.nsacr = 0
+    p.dpg = 0
+    p.statusr[0] = 0
+    p.statusr[1] = 0
+    p.flags = (p.flags | PE_ASLEEP) & ~PE_HAS_NMI
+
+
+cdef void dist_reset_fields(GicState *s) noexcept nogil:
+    """GICD_* at their reset values (architecture notes 2.7); input wires keep their level."""
+    cdef u32 word, slot
+    cdef SharedWord *w
+    s.ds = 0 if s.features & FEAT_SECURITY else 1
+    s.enables = 0
+    s.statusr[0] = 0
+    s.statusr[1] = 0
+    memset(&s.nsacr[0], 0, sizeof(s.nsacr))
+    for word in range(SHARED_WORDS):
+        w = &s.shared[word]
+        w.latch = 0
+        w.message = 0
+        w.edge = 0
+        w.enable = 0
+        w.active = 0
+        w.group = 0
+        w.grpmod = 0
+        w.nmi = 0
+    for slot in range(SHARED_SLOTS):
+        s.spi[slot].prio = 0
+        s.spi[slot].irouter = 0

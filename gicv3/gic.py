@@ -1,0 +1,413 @@
+"""GICv3 and GICv3Config: what an embedder builds first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gicv3._core import Gic
+from gicv3.errors import ConfigError
+from gicv3.registers import REGISTERS, SYSREGS, Frame, Reg, SysReg
+
+_ROWS = {row.name: row for row in REGISTERS}
+_SCR_NS = 1
+_REDIST_STRIDE = 0x20000
+_MAX_ADDRESS = 1 << 52
+
+
+@dataclass(frozen=True, kw_only=True)
+class GICv3Config:
+    """What is IMPLEMENTATION DEFINED about a GICv3, chosen once.
+
+    Parameters
+    ----------
+    cpus : number of PEs, 1..65536. Affinities are then 16 PEs to a cluster, carrying upwards (Aff0 = n % 16, ...).
+    affinities : instead of `cpus`, the distinct affinities in MPIDR form (Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0).
+    spis : number of SPIs from INTID 32: a multiple of 32 up to 960, or 988.
+    espis : number of extended SPIs from INTID 4096: a multiple of 32 up to 1024.
+    eppis : number of extended PPIs from INTID 1056: 0, 32 or 64.
+    priority_bits : implemented bits of a priority, 4..8 (at least 5 with `security`).
+    security : two security states (GICD_CTLR.DS resets to 0 and can be set; PEs have EL3). False: DS is RAO/WI, no EL3.
+    el2 : PEs have EL2: HCR_EL2.{FMO,IMO} redirect EL1 accesses.
+    message_spis : GICD_SETSPI_*/CLRSPI_* exist (GICD_TYPER.MBIS).
+    nmi : FEAT_GICv3_NMI.
+    range_selector : SGIs reach Aff0 above 15 (RSS).
+    statusr : GICD_STATUSR and GICR_STATUSR exist.
+    hpp_rule : "filter": a group disabled in ICC_IGRPEN is left out before the highest priority pending interrupt is
+        chosen; "gate": the choice is made first, so such an interrupt hides others (QEMU, gem5).
+    apr_rule : "minimum": active priorities are recorded as if the binary point were at its minimum (Arm's RPR text);
+        "bpr": masked by the current one (QEMU, KVM).
+    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24.
+    iidr : value of GICD_IIDR and GICR_IIDR.
+    dist_base : physical address of the Distributor, 64 KB aligned.
+    redist_regions : (base, number of PEs) of each redistributor region in PE order; 128 KB a PE, 64 KB aligned.
+        None: one region at 0x080A_0000.
+
+    Raises
+    ------
+    ConfigError : a value is out of range; the text names it and the limit.
+    """
+
+    cpus: int | None = None
+    affinities: Sequence[int] | None = None
+    spis: int = 988
+    espis: int = 0
+    eppis: int = 0
+    priority_bits: int = 5
+    security: bool = False
+    el2: bool = False
+    message_spis: bool = False
+    nmi: bool = False
+    range_selector: bool = False
+    statusr: bool = False
+    hpp_rule: str = "filter"
+    apr_rule: str = "minimum"
+    id_bits: int = 16
+    iidr: int = 0x43B
+    dist_base: int = 0x0800_0000
+    redist_regions: Sequence[tuple[int, int]] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cpus is None) == (self.affinities is None):
+            raise ConfigError("exactly one of cpus and affinities must be given")
+        if not 1 <= self.num_pe <= 65536:
+            name = "cpus" if self.affinities is None else "len(affinities)"
+            raise ConfigError(f"{name} must be in 1..65536, got {self.num_pe}")
+        for affinity in self.affinities or ():
+            if not 0 <= affinity < 1 << 40 or affinity & 0xFF00_0000:
+                raise ConfigError(f"an affinity has Aff3 in 39:32 and Aff2..Aff0 in 23:0 only, got {affinity:#x}")
+        if self.spis != 988 and (self.spis % 32 or not 0 <= self.spis <= 960):
+            raise ConfigError(f"spis must be a multiple of 32 in 0..960, or 988, got {self.spis}")
+        if self.espis % 32 or not 0 <= self.espis <= 1024:
+            raise ConfigError(f"espis must be a multiple of 32 in 0..1024, got {self.espis}")
+        if self.eppis not in (0, 32, 64):
+            raise ConfigError(f"eppis must be 0, 32 or 64, got {self.eppis}")
+        least = 5 if self.security else 4
+        if not least <= self.priority_bits <= 8:
+            raise ConfigError(f"priority_bits must be in {least}..8, got {self.priority_bits}")
+        if self.hpp_rule not in ("filter", "gate"):
+            raise ConfigError(f"hpp_rule must be 'filter' or 'gate', got {self.hpp_rule!r}")
+        if self.apr_rule not in ("minimum", "bpr"):
+            raise ConfigError(f"apr_rule must be 'minimum' or 'bpr', got {self.apr_rule!r}")
+        if not 10 <= self.id_bits <= 24:
+            raise ConfigError(f"id_bits must be in 10..24, got {self.id_bits}")
+        if not 0 <= self.iidr <= 0xFFFF_FFFF:
+            raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
+        self._check_map()
+
+    def _check_map(self) -> None:
+        """Frames must be aligned, inside 52 bits, apart from each other, and hold every PE exactly once."""
+        total = sum(count for _, count in self.regions)
+        if total != self.num_pe or any(count < 1 for _, count in self.regions):
+            raise ConfigError(f"redist_regions must hold {self.num_pe} PEs with none empty, got {list(self.regions)}")
+        spans = [(self.dist_base, 0x10000)]
+        spans += [(base, count * _REDIST_STRIDE) for base, count in self.regions]
+        end = 0
+        for base, size in sorted(spans):
+            if base % 0x10000 or not 0 <= base <= _MAX_ADDRESS - size:
+                raise ConfigError(f"a frame's base must be 64 KB aligned and end below 2**52, got {base:#x}")
+            if base < end:
+                raise ConfigError(f"frames must not overlap: {base:#x} is below {end:#x}, the end of the one before")
+            end = base + size
+
+    @property
+    def num_pe(self) -> int:
+        """Number of PEs."""
+        if self.affinities is not None:
+            return len(self.affinities)
+        assert self.cpus is not None
+        return self.cpus
+
+    @property
+    def regions(self) -> Sequence[tuple[int, int]]:
+        """Redistributor regions as (base, number of PEs), the default filled in."""
+        return ((0x080A_0000, self.num_pe),) if self.redist_regions is None else self.redist_regions
+
+
+class Access(NamedTuple):
+    """What the architecture does with a system-register access.
+
+    ``kind`` is "value" (done; ``value`` is what a read gives), "undefined", "trap" (to ``target_el`` with ``syndrome``
+    as ESR_ELx, Rt field 0: put the register number in bits 9:5), or "virtual" (redirected to the virtual CPU
+    interface, which is not emulated).
+    """
+
+    kind: str
+    value: int = 0
+    target_el: int = 0
+    syndrome: int = 0
+
+
+_ACCESS_KINDS = (("value", 0), ("undefined", 1), ("trap", 2), ("trap", 3), ("virtual", 1))
+
+
+def _syndrome(encoding: int, read: bool) -> int:
+    """ESR_ELx of a trapped MSR or MRS: EC 0x18, IL, then op0, op2, op1, CRn, CRm and the direction."""
+    op0, op1 = encoding >> 14 & 3, encoding >> 11 & 7
+    crn, crm, op2 = encoding >> 7 & 15, encoding >> 3 & 15, encoding & 7
+    return 0x18 << 26 | 1 << 25 | op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1 | read
+
+
+class FrameView:
+    """Registers of the Distributor, or of one redistributor, by name: ``view["GICD_CTLR"]``, ``view["GICD_IROUTER", 40]``.
+
+    Accesses are Secure ones, as a debugger's. An array element is named by its architectural index.
+    """
+
+    __slots__ = ("_gic", "_prefix", "index")
+
+    def __init__(self, gic: GICv3, prefix: str, index: int) -> None:
+        self._gic = gic
+        self._prefix = prefix
+        self.index = index
+
+    def _place(self, key: str | tuple[str, int]) -> tuple[Reg, int, int]:
+        name, number = key if isinstance(key, tuple) else (key, None)
+        row = _ROWS.get(name)
+        if row is None or not name.startswith(self._prefix):
+            raise KeyError(f"no {self._prefix}* register is called {name!r}")
+        element = 0 if number is None else number - row.first
+        if number is None and row.count > 1:
+            last = row.first + row.count - 1
+            raise KeyError(f"{name} is an array {row.first}..{last}: give the index")
+        if not 0 <= element < row.count:
+            raise KeyError(f"{name} has the indexes {row.first}..{row.first + row.count - 1}, got {number}")
+        size = row.width // 8
+        if size not in row.sizes:
+            size = max(row.sizes)
+        return row, row.offset + element * row.width // 8, size
+
+    def __getitem__(self, key: str | tuple[str, int]) -> int:
+        row, offset, size = self._place(key)
+        return self._gic.frame_read(row.frame, offset, size, True, self.index)
+
+    def __setitem__(self, key: str | tuple[str, int], value: int) -> None:
+        row, offset, size = self._place(key)
+        self._gic.frame_write(row.frame, offset, value, size, True, self.index)
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, FrameView) and self._gic is other._gic and self._prefix == other._prefix
+                and self.index == other.index)
+
+    def __hash__(self) -> int:
+        return hash((id(self._gic), self._prefix, self.index))
+
+    def __repr__(self) -> str:
+        return f"<{self._prefix}* of PE {self.index}>" if self._prefix == "GICR_" else "<GICD_*>"
+
+
+class RedistView(FrameView):
+    """The redistributor of one PE."""
+
+    __slots__ = ()
+
+    @property
+    def accessible(self) -> bool:
+        """True while a vCPU is plugged at this PE."""
+        return self._gic.is_accessible(self.index)
+
+
+class PeView:
+    """One PE's CPU interface. Stateless: any two views of the same PE are equal."""
+
+    __slots__ = ("gic", "index")
+
+    def __init__(self, gic: GICv3, index: int) -> None:
+        self.gic = gic
+        self.index = index
+
+    def __getitem__(self, name: str) -> int:
+        return self.gic.sysreg_read(self.index, name)
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self.gic.sysreg_write(self.index, name, value)
+
+    def sysreg_read(self, reg: int | str | tuple[int, int, int, int, int]) -> int:
+        """See `GICv3.sysreg_read`."""
+        return self.gic.sysreg_read(self.index, reg)
+
+    def sysreg_write(self, reg: int | str | tuple[int, int, int, int, int], value: int) -> None:
+        """See `GICv3.sysreg_write`."""
+        self.gic.sysreg_write(self.index, reg, value)
+
+    def sysreg_access(self, reg: int | str | tuple[int, int, int, int, int], value: int | None = None) -> Access:
+        """See `GICv3.sysreg_access`."""
+        return self.gic.sysreg_access(self.index, reg, value)
+
+    def set_context(self, **context: Any) -> None:
+        """See `GICv3.set_context`."""
+        self.gic.set_context(self.index, **context)
+
+    @property
+    def irq(self) -> bool:
+        """Level of the IRQ output."""
+        return bool(self.gic.line(self.index) & 1)
+
+    @property
+    def fiq(self) -> bool:
+        """Level of the FIQ output."""
+        return bool(self.gic.line(self.index) & 2)
+
+    @property
+    def accessible(self) -> bool:
+        """True while a vCPU is plugged at this PE."""
+        return self.gic.is_accessible(self.index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PeView) and self.gic is other.gic and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((id(self.gic), self.index))
+
+    def __repr__(self) -> str:
+        return f"<PE {self.index}>"
+
+
+class _Views(Sequence):
+    """A sequence of views made on demand, so that 65,536 PEs cost nothing until they are looked at."""
+
+    __slots__ = ("_gic", "_make")
+
+    def __init__(self, gic: GICv3, make: Any) -> None:
+        self._gic = gic
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._gic.num_pe
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
+        return self._make(self._gic, index % len(self))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._make(self._gic, i) for i in range(len(self)))
+
+
+def _redist(gic: GICv3, index: int) -> RedistView:
+    return RedistView(gic, "GICR_", index)
+
+
+class GICv3(Gic):
+    """A GICv3: Distributor, redistributors and CPU interfaces, with no machine or CPU engine around it.
+
+    Parameters
+    ----------
+    config : what is configurable; see `GICv3Config`.
+
+    Notes
+    -----
+    Every PE is accessible at first; a machine marks absent ones with `set_cpustate`. All PEs start asleep
+    (GICR_WAKER), with everything disabled, as after a hardware reset.
+
+    A guest's mistakes never raise: bad accesses read zero, are ignored and counted (`totals()`). An embedder's mistakes
+    raise `ConfigError` and change nothing. Every method may be called from any thread.
+    """
+
+    config: GICv3Config
+
+    def __init__(self, config: GICv3Config) -> None:
+        from gicv3.hotplug import GicCpuHotplugNotifier  # hotplug builds on this module
+
+        self.cpuhp_notifier = GicCpuHotplugNotifier(self)
+
+    @property
+    def dist(self) -> FrameView:
+        """Distributor registers by name."""
+        return FrameView(self, "GICD_", 0)
+
+    @property
+    def redist(self) -> Sequence[RedistView]:
+        """Redistributor registers by PE index and name."""
+        return _Views(self, _redist)
+
+    @property
+    def pe(self) -> Sequence[PeView]:
+        """CPU interfaces by PE index."""
+        return _Views(self, PeView)
+
+    def sysreg_access(self, pe: int, reg: int | str | tuple[int, int, int, int, int],
+                      value: int | None = None) -> Access:
+        """Read (value None) or write a system register and say what the architecture does with the access.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1, whose context decides.
+        reg : `SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
+        value : 64-bit value to write, or None to read.
+        """
+        code, result = self._sysreg_access(pe, reg, value)
+        kind, target = _ACCESS_KINDS[code]
+        if kind == "value":
+            return Access(kind, result)
+        if kind != "trap":
+            return Access(kind)
+        encoding = reg if isinstance(reg, int) else SysReg[reg] if isinstance(reg, str) else _pack(reg)
+        return Access(kind, 0, target, _syndrome(encoding, value is None))
+
+    def set_context(self, pe: int, el: int = 1, secure: bool = False, scr_el3: int | None = None,
+                    hcr_el2: int | None = None, nmi_enabled: bool = False) -> None:
+        """Tell the GIC in which state a PE executes; lines and access rules follow.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        el : current Exception level, 0..3 (3 only with `security`, 2 only with `el2`).
+        secure : Security state below EL3; EL3 itself is Secure. Only with `security`.
+        scr_el3 : SCR_EL3; None means NS = not secure, nothing routed to EL3.
+        hcr_el2 : HCR_EL2; None means 0.
+        nmi_enabled : SCTLR_ELx.NMI of the current Exception level.
+
+        Raises
+        ------
+        ConfigError : the PE has no such Exception level or state.
+        """
+        config = self.config
+        if not 0 <= el <= 3 or (el == 3 and not config.security) or (el == 2 and not config.el2):
+            levels = [0, 1, *([2] if config.el2 else []), *([3] if config.security else [])]
+            raise ConfigError(f"el must be one of {levels} in this configuration, got {el}")
+        if secure and not config.security:
+            raise ConfigError("secure must be False without two security states, got True")
+        if scr_el3 is None:
+            scr_el3 = 0 if secure else _SCR_NS
+        self._set_context(pe, el, secure, scr_el3, hcr_el2 or 0, nmi_enabled)
+
+    def init_cpu_reginfo(self, cpu: Any) -> None:
+        """Define the ICC system registers of a vCPU that is being plugged: cold-reset values, same set for every vCPU.
+
+        Parameters
+        ----------
+        cpu : object whose ``gicv3state`` is the `PeView` it was stitched to; gets ``sysregs``, a mapping from packed
+            encoding to `SysReg`.
+        """
+        self.reset_cpuif(cpu.gicv3state.index)
+        cpu.sysregs = self.sysregs
+
+    @property
+    def sysregs(self) -> dict[int, SysReg]:
+        """The system registers that every PE of this GIC has, by packed encoding. One shared mapping: do not change."""
+        if not hasattr(self, "_sysregs"):
+            self._sysregs = _implemented(self.config)
+        return self._sysregs
+
+
+def _pack(encoding: tuple[int, int, int, int, int]) -> int:
+    from gicv3.registers import encode
+
+    return encode(*encoding)
+
+
+def _implemented(config: GICv3Config) -> dict[int, SysReg]:
+    """System registers that exist in a configuration: AP*R1 needs 6 priority bits, AP*R2 and AP*R3 need 7."""
+    words = 1 << max(0, min(config.priority_bits, 7) - 5)
+    return {
+        int(SysReg[row.name]): SysReg[row.name]
+        for row in SYSREGS
+        if row.index < words and (not row.needs or getattr(config, row.needs, False))
+    }
+
+
+__all__ = ["Access", "FrameView", "Frame", "GICv3", "GICv3Config", "PeView", "RedistView"]

@@ -1,0 +1,191 @@
+"""THE register table: every offset, width, access kind, reset value and write mask of the memory-mapped registers,
+and the encoding of every system register. Pure data; the core builds its decoders from it and the tests walk it.
+
+Source: Arm register pages 2024-12 (GICD_*, GICR_*, ICC_*).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Frame(IntEnum):
+    """The 64 KB frames of the physical register map."""
+
+    GICD = 0
+    RD = 1
+    SGI = 2
+
+
+class Reg(NamedTuple):
+    """One register, or one array of equal registers, of a memory-mapped frame.
+
+    ``reset`` is per element; None means that it follows from the configuration. ``base`` is where element 0 stands in
+    the core's own numbering (extended ranges follow the ordinary ones there); ``first`` is the architectural index of
+    element 0. ``sizes`` lists the access sizes in bytes. ``needs`` names the configuration switch without which the
+    register is RES0.
+    """
+
+    name: str
+    frame: Frame
+    offset: int
+    width: int = 32
+    count: int = 1
+    access: str = "RW"
+    reset: int | None = 0
+    write_mask: int = 0xFFFF_FFFF
+    sizes: tuple[int, ...] = (4,)
+    first: int = 0
+    base: int = 0
+    needs: str = ""
+
+
+_D, _R, _S = Frame.GICD, Frame.RD, Frame.SGI
+_PRIO = (1, 4)
+_WIDE = (4, 8)
+_MSG = (2, 4)
+# Aff3 39:32, IRM 31, Aff2 23:16, Aff1 15:8, Aff0 7:0; the rest is RES0.
+_IROUTER = 0xFF_80FF_FFFF
+_PROPBASER = 0x070F_FFFF_FFFF_FF9F
+_PENDBASER = 0x070F_FFFF_FFFF_0F80
+
+
+def _id_registers(prefix: str, frame: Frame) -> tuple[Reg, ...]:
+    return (
+        Reg(f"{prefix}_PIDR4", frame, 0xFFD0, count=4, access="RO", reset=None, write_mask=0, first=4, base=4),
+        Reg(f"{prefix}_PIDR0", frame, 0xFFE0, count=4, access="RO", reset=None, write_mask=0),
+        Reg(f"{prefix}_CIDR", frame, 0xFFF0, count=4, access="RO", reset=None, write_mask=0),
+    )
+
+
+def _bitmaps(prefix: str, frame: Frame, offsets: dict[str, int], count: int, first: int, base: int, suffix: str,
+             needs: str = "") -> tuple[Reg, ...]:
+    """The seven set/clear bitmap arrays, which differ only in where they stand."""
+    access = {"IGROUPR": "RW", "ISENABLER": "W1S", "ICENABLER": "W1C", "ISPENDR": "W1S", "ICPENDR": "W1C",
+              "ISACTIVER": "W1S", "ICACTIVER": "W1C"}
+    return tuple(
+        Reg(f"{prefix}_{kind}{suffix}", frame, offsets[kind], count=count, access=access[kind], first=first, base=base,
+            needs=needs)
+        for kind in access
+    )
+
+
+_GICD_BITS = {"IGROUPR": 0x80, "ISENABLER": 0x100, "ICENABLER": 0x180, "ISPENDR": 0x200, "ICPENDR": 0x280,
+              "ISACTIVER": 0x300, "ICACTIVER": 0x380}
+_GICD_E_BITS = {"IGROUPR": 0x1000, "ISENABLER": 0x1200, "ICENABLER": 0x1400, "ISPENDR": 0x1600, "ICPENDR": 0x1800,
+                "ISACTIVER": 0x1A00, "ICACTIVER": 0x1C00}
+_GICR_E_BITS = {name: offset + 4 for name, offset in _GICD_BITS.items()}
+
+REGISTERS: tuple[Reg, ...] = (
+    # Distributor
+    Reg("GICD_CTLR", _D, 0x0000, reset=None, write_mask=0x0000_00F7),
+    Reg("GICD_TYPER", _D, 0x0004, access="RO", reset=None, write_mask=0),
+    Reg("GICD_IIDR", _D, 0x0008, access="RO", reset=None, write_mask=0),
+    Reg("GICD_TYPER2", _D, 0x000C, access="RO", write_mask=0),
+    Reg("GICD_STATUSR", _D, 0x0010, access="W1C", write_mask=0xF, needs="statusr"),
+    Reg("GICD_SETSPI_NSR", _D, 0x0040, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_spis"),
+    Reg("GICD_CLRSPI_NSR", _D, 0x0048, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_spis"),
+    Reg("GICD_SETSPI_SR", _D, 0x0050, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_spis"),
+    Reg("GICD_CLRSPI_SR", _D, 0x0058, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_spis"),
+    *_bitmaps("GICD", _D, _GICD_BITS, 32, 0, 0, ""),
+    Reg("GICD_IPRIORITYR", _D, 0x0400, count=255, sizes=_PRIO),
+    Reg("GICD_ITARGETSR", _D, 0x0800, count=255, write_mask=0, sizes=_PRIO),
+    Reg("GICD_ICFGR", _D, 0x0C00, count=64, write_mask=0xAAAA_AAAA),
+    Reg("GICD_IGRPMODR", _D, 0x0D00, count=32),
+    Reg("GICD_NSACR", _D, 0x0E00, count=64),
+    Reg("GICD_SGIR", _D, 0x0F00, access="WO", write_mask=0),
+    Reg("GICD_CPENDSGIR", _D, 0x0F10, count=4, write_mask=0, sizes=_PRIO),
+    Reg("GICD_SPENDSGIR", _D, 0x0F20, count=4, write_mask=0, sizes=_PRIO),
+    Reg("GICD_INMIR", _D, 0x0F80, count=32, needs="nmi"),
+    *_bitmaps("GICD", _D, _GICD_E_BITS, 32, 0, 32, "nE", "espis"),
+    Reg("GICD_IPRIORITYRnE", _D, 0x2000, count=256, sizes=_PRIO, base=256, needs="espis"),
+    Reg("GICD_ICFGRnE", _D, 0x3000, count=64, write_mask=0xAAAA_AAAA, base=64, needs="espis"),
+    Reg("GICD_IGRPMODRnE", _D, 0x3400, count=32, base=32, needs="espis"),
+    Reg("GICD_NSACRnE", _D, 0x3600, count=64, base=64, needs="espis"),
+    Reg("GICD_INMIRnE", _D, 0x3B00, count=32, base=32, needs="nmi"),
+    Reg("GICD_IROUTER", _D, 0x6100, width=64, count=988, write_mask=_IROUTER, sizes=_WIDE, first=32, base=32),
+    Reg("GICD_IROUTERnE", _D, 0x8000, width=64, count=1024, write_mask=_IROUTER, sizes=_WIDE, base=1024, needs="espis"),
+    *_id_registers("GICD", _D),
+    # Redistributor, RD_base
+    Reg("GICR_CTLR", _R, 0x0000, reset=None, write_mask=0x0700_0000),
+    Reg("GICR_IIDR", _R, 0x0004, access="RO", reset=None, write_mask=0),
+    Reg("GICR_TYPER", _R, 0x0008, width=64, access="RO", reset=None, write_mask=0, sizes=_WIDE),
+    Reg("GICR_STATUSR", _R, 0x0010, access="W1C", write_mask=0xF, needs="statusr"),
+    Reg("GICR_WAKER", _R, 0x0014, reset=0x6, write_mask=0x2),
+    Reg("GICR_PROPBASER", _R, 0x0070, width=64, write_mask=_PROPBASER, sizes=_WIDE, needs="lpis"),
+    Reg("GICR_PENDBASER", _R, 0x0078, width=64, write_mask=_PENDBASER, sizes=_WIDE, needs="lpis"),
+    *_id_registers("GICR", _R),
+    # Redistributor, SGI_base
+    *_bitmaps("GICR", _S, _GICD_BITS, 1, 0, 0, "0"),
+    *_bitmaps("GICR", _S, _GICR_E_BITS, 2, 1, 1, "nE", "eppis"),
+    Reg("GICR_IPRIORITYR", _S, 0x0400, count=8, sizes=_PRIO),
+    Reg("GICR_IPRIORITYRnE", _S, 0x0420, count=16, sizes=_PRIO, first=8, base=8, needs="eppis"),
+    Reg("GICR_ICFGR0", _S, 0x0C00, access="RO", reset=0xAAAA_AAAA, write_mask=0),
+    Reg("GICR_ICFGR1", _S, 0x0C04, write_mask=0xAAAA_AAAA, first=1, base=1),
+    Reg("GICR_ICFGRnE", _S, 0x0C08, count=4, write_mask=0xAAAA_AAAA, first=2, base=2, needs="eppis"),
+    Reg("GICR_IGRPMODR0", _S, 0x0D00),
+    Reg("GICR_IGRPMODRnE", _S, 0x0D04, count=2, first=1, base=1, needs="eppis"),
+    Reg("GICR_NSACR", _S, 0x0E00),
+    Reg("GICR_INMIR0", _S, 0x0F80, needs="nmi"),
+    Reg("GICR_INMIRnE", _S, 0x0F84, count=2, first=1, base=1, needs="nmi"),
+)
+
+
+class SysRow(NamedTuple):
+    """One system register: its encoding (op0, op1, CRn, CRm, op2), access kind, trap class, and what it needs.
+
+    ``trap`` is the class that decides redirection and trapping (section "Banks, redirection and traps" of the design
+    notes): group0, group1, common, sgi, dir, or none. ``min_el`` is the lowest Exception level with access.
+    """
+
+    name: str
+    encoding: tuple[int, int, int, int, int]
+    access: str = "RW"
+    trap: str = "common"
+    min_el: int = 1
+    index: int = 0
+    write_mask: int = 0xFFFF_FFFF_FFFF_FFFF
+    needs: str = ""
+
+
+def encode(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """Pack an encoding the way KVM and ESR-style tables do: op0 15:14, op1 13:11, CRn 10:7, CRm 6:3, op2 2:0."""
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+
+
+_INTID = 0xFF_FFFF
+_SGI = 0x00FF_F1FF_0FFF_FFFF
+
+SYSREGS: tuple[SysRow, ...] = (
+    SysRow("ICC_PMR_EL1", (3, 0, 4, 6, 0), write_mask=0xFF),
+    SysRow("ICC_IAR0_EL1", (3, 0, 12, 8, 0), "RO", "group0"),
+    SysRow("ICC_EOIR0_EL1", (3, 0, 12, 8, 1), "WO", "group0", write_mask=_INTID),
+    SysRow("ICC_HPPIR0_EL1", (3, 0, 12, 8, 2), "RO", "group0"),
+    SysRow("ICC_BPR0_EL1", (3, 0, 12, 8, 3), "RW", "group0", write_mask=7),
+    *(SysRow(f"ICC_AP0R{n}_EL1", (3, 0, 12, 8, 4 + n), "RW", "group0", index=n, write_mask=0xFFFF_FFFF)
+      for n in range(4)),
+    *(SysRow(f"ICC_AP1R{n}_EL1", (3, 0, 12, 9, n), "RW", "group1", index=n, write_mask=0x8000_0000_FFFF_FFFF)
+      for n in range(4)),
+    SysRow("ICC_NMIAR1_EL1", (3, 0, 12, 9, 5), "RO", "group1", needs="nmi"),
+    SysRow("ICC_DIR_EL1", (3, 0, 12, 11, 1), "WO", "dir", write_mask=_INTID),
+    SysRow("ICC_RPR_EL1", (3, 0, 12, 11, 3), "RO"),
+    SysRow("ICC_SGI1R_EL1", (3, 0, 12, 11, 5), "WO", "sgi", write_mask=_SGI),
+    SysRow("ICC_ASGI1R_EL1", (3, 0, 12, 11, 6), "WO", "sgi", write_mask=_SGI),
+    SysRow("ICC_SGI0R_EL1", (3, 0, 12, 11, 7), "WO", "sgi", write_mask=_SGI),
+    SysRow("ICC_IAR1_EL1", (3, 0, 12, 12, 0), "RO", "group1"),
+    SysRow("ICC_EOIR1_EL1", (3, 0, 12, 12, 1), "WO", "group1", write_mask=_INTID),
+    SysRow("ICC_HPPIR1_EL1", (3, 0, 12, 12, 2), "RO", "group1"),
+    SysRow("ICC_BPR1_EL1", (3, 0, 12, 12, 3), "RW", "group1", write_mask=7),
+    SysRow("ICC_CTLR_EL1", (3, 0, 12, 12, 4), write_mask=0x43),
+    SysRow("ICC_SRE_EL1", (3, 0, 12, 12, 5), "RW", "none", write_mask=0),
+    SysRow("ICC_IGRPEN0_EL1", (3, 0, 12, 12, 6), "RW", "group0", write_mask=1),
+    SysRow("ICC_IGRPEN1_EL1", (3, 0, 12, 12, 7), "RW", "group1", write_mask=1),
+    SysRow("ICC_SRE_EL2", (3, 4, 12, 9, 5), "RW", "none", 2, write_mask=0, needs="el2"),
+    SysRow("ICC_CTLR_EL3", (3, 6, 12, 12, 4), "RW", "none", 3, write_mask=0x5F, needs="security"),
+    SysRow("ICC_SRE_EL3", (3, 6, 12, 12, 5), "RW", "none", 3, write_mask=0, needs="security"),
+    SysRow("ICC_IGRPEN1_EL3", (3, 6, 12, 12, 7), "RW", "none", 3, write_mask=3, needs="security"),
+)
+
+SysReg = IntEnum("SysReg", {row.name: encode(*row.encoding) for row in SYSREGS}, module=__name__)  # type: ignore[misc]
+SysReg.__doc__ = "System registers by name; the value is the packed encoding, see `encode`."
