@@ -1,11 +1,15 @@
-"""What every test shares: tools that may be absent, and Hypothesis without a clock."""
+"""What every test shares: tools that may be absent, the invariants after each test, and Hypothesis without a clock."""
 
+import functools
 import os
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import gicv3
 
 CI = os.environ.get("CI") == "true"
 
@@ -31,3 +35,22 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def invariants_hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check every GIC that a test made and left alive."""
+    made: list[weakref.ref[gicv3.GICv3]] = []
+    construct = gicv3.GICv3.__init__
+
+    @functools.wraps(construct)
+    def remember(self: gicv3.GICv3, *args: object, **kwargs: object) -> None:
+        construct(self, *args, **kwargs)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(gicv3.GICv3, "__init__", remember)
+    yield
+    for reference in made:
+        gic = reference()
+        if gic is not None:
+            gic.check()
