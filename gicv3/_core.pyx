@@ -103,6 +103,7 @@ cdef class Gic:
         for name, bit in _FEATURES.items():
             if name and getattr(config, name, False):
                 s.features |= <u32>bit
+        sysreg_configure(s)
         self.notified = <u8 *>zalloc(s.num_pe)
         if self.notified == NULL or not state_alloc(s):
             raise MemoryError
@@ -115,9 +116,9 @@ cdef class Gic:
         affinities = config.affinities
         for i in range(s.num_pe):
             if affinities is None:       # 16 PEs a cluster, carrying upwards
-                s.pe[i].affinity = (i & 15) | (i >> 4) << 8
+                s.cold[i].affinity = (i & 15) | (i >> 4) << 8
             else:
-                s.pe[i].affinity = affinity_pack(affinities[i])
+                s.cold[i].affinity = affinity_pack(affinities[i])
             if not affinity_add(s, i):
                 raise ConfigError(f"affinities must be distinct, got {affinities[i]:#x} twice")
             s.pe[i].hpp = INTID_NONE
@@ -319,7 +320,7 @@ cdef class Gic:
         """Level of a PPI's input wire."""
         cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
         cdef u32 slot = arg_ppi(self, intid)
-        return bool(hot_word(p, slot >> 5).line >> (slot & 31) & 1)
+        return bool(private_word(self.s, p, slot >> 5).line >> (slot & 31) & 1)
 
     # --- memory-mapped registers ---------------------------------------------------------------------------------------
 
@@ -385,9 +386,9 @@ cdef class Gic:
         with self.mutex:
             p.el = el
             p.secure = secure
-            p.scr_el3 = scr_el3
-            p.hcr_el2 = hcr_el2
-            p.sctlr_nmi = nmi_enabled
+            self.s.cold[index].scr_el3 = scr_el3
+            self.s.cold[index].hcr_el2 = hcr_el2
+            self.s.cold[index].sctlr_nmi = nmi_enabled
             pe_context(self.s, p)
             pe_update(self.s, index)
         self.drain()
@@ -402,7 +403,7 @@ cdef class Gic:
         return self.c_proc_num(mpidr)
 
     def affinity(self, pe):
-        return affinity_unpack(self.s.pe[arg_pe(self, pe)].affinity)
+        return affinity_unpack(self.s.cold[arg_pe(self, pe)].affinity)
 
     def is_accessible(self, pe):
         return self.s.pe[arg_pe(self, pe)].flags & PE_ACCESSIBLE != 0
@@ -433,6 +434,36 @@ cdef class Gic:
                     pe_set_accessible(self.s, pe, accessible)
         self.drain()
 
+    def save_pe(self, pe):
+        """All state of one PE as bytes: redistributor, wires, CPU interface, context, accessibility; not the object."""
+        cdef u32 index = arg_pe(self, pe)
+        with self.mutex:
+            return (PyBytes_FromStringAndSize(<char *>&self.s.pe[index], sizeof(PeState))
+                    + PyBytes_FromStringAndSize(<char *>&self.s.cold[index], sizeof(PeCold)))
+
+    def restore_pe(self, pe, bytes saved):
+        """Put back what `save_pe` of the same PE of this GIC gave; makes no edge."""
+        cdef u32 index = arg_pe(self, pe)
+        cdef PeState *p = &self.s.pe[index]
+        cdef PeState before
+        cdef const char *data = saved
+        if len(saved) != sizeof(PeState) + sizeof(PeCold):
+            raise ConfigError(f"saved must be {sizeof(PeState) + sizeof(PeCold)} bytes from save_pe, got {len(saved)}")
+        if (<PeCold *>(data + sizeof(PeState))).affinity != self.s.cold[index].affinity:
+            raise ConfigError(f"saved must come from save_pe of PE {pe}, got another PE's")
+        with self.mutex:
+            before = p[0]
+            memcpy(p, data, sizeof(PeState))
+            memcpy(&self.s.cold[index], data + sizeof(PeState), sizeof(PeCold))
+            # what the rest of the GIC knows of this PE is not the PE's to bring back
+            memcpy(&p.spi_q[0], &before.spi_q[0], sizeof(p.spi_q))
+            memcpy(&p.acked[0], &before.acked[0], sizeof(p.acked))
+            p.marks = before.marks
+            p.lines = before.lines
+            pe_accessible_bit(self.s, index, p.flags & PE_ACCESSIBLE != 0)
+            pe_recompute(self.s, index)
+        self.drain()
+
     def reset_cpuif(self, pe):
         cdef u32 index = arg_pe(self, pe)
         with self.mutex:
@@ -459,7 +490,7 @@ cdef class Gic:
 
     def counters(self, pe):
         cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
-        return {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2], "lpi": p.acked[3]}
+        return {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2]}
 
     def totals(self):
         """Counts of the whole GIC: {"bad_access": ..., "sgi_dropped": ...}."""
@@ -483,10 +514,11 @@ cdef class Gic:
                 memset(&copy.acked[0], 0, sizeof(copy.acked))
                 copy.marks = 0
                 digest.update(PyBytes_FromStringAndSize(<char *>&copy, sizeof(PeState)))
+            digest.update(PyBytes_FromStringAndSize(<char *>s.cold, s.num_pe * sizeof(PeCold)))
         return digest.digest()
 
     def _bytes_per_pe(self):
         """Core memory per PE in bytes, tables included."""
         cdef GicState *s = self.s
         cdef size_t shared = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared)
-        return (s.num_pe * (sizeof(PeState) + 1 + 1 + 4 + 4) + (s.aff_mask + 1) * 4 + s.num_pe // 8) / s.num_pe, shared
+        return (s.num_pe * (sizeof(PeState) + sizeof(PeCold) + 1 + 1 + 4 + 4) + (s.aff_mask + 1) * sizeof(AffinitySlot) + s.num_pe // 8) / s.num_pe, shared

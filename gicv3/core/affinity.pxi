@@ -12,24 +12,23 @@ cdef inline u32 affinity_hash(u32 affinity) noexcept nogil:
 cdef inline u32 affinity_find(GicState *s, u32 affinity) noexcept nogil:
     """PE with this Aff3.Aff2.Aff1.Aff0, or NO_PE."""
     cdef u32 i = affinity_hash(affinity) & s.aff_mask
-    cdef u32 pe
-    while s.aff_slot[i]:
-        pe = s.aff_slot[i] - 1
-        if s.pe[pe].affinity == affinity:
-            return pe
+    while s.aff_slot[i].pe:
+        if s.aff_slot[i].affinity == affinity:
+            return s.aff_slot[i].pe - 1
         i = (i + 1) & s.aff_mask
     return NO_PE
 
 
 cdef bint affinity_add(GicState *s, u32 pe) noexcept nogil:
     """Enter a PE; False when its affinity is taken. The table is at most half full, so the probe ends."""
-    cdef u32 affinity = s.pe[pe].affinity
+    cdef u32 affinity = s.cold[pe].affinity
     cdef u32 i = affinity_hash(affinity) & s.aff_mask
-    while s.aff_slot[i]:
-        if s.pe[s.aff_slot[i] - 1].affinity == affinity:
+    while s.aff_slot[i].pe:
+        if s.aff_slot[i].affinity == affinity:
             return False
         i = (i + 1) & s.aff_mask
-    s.aff_slot[i] = pe + 1
+    s.aff_slot[i].affinity = affinity
+    s.aff_slot[i].pe = pe + 1
     return True
 
 

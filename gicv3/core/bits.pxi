@@ -47,6 +47,8 @@ cdef enum:
     PE_ASLEEP = 2                # GICR_WAKER.ProcessorSleep
     PE_LAST = 4                  # GICR_TYPER.Last
     PE_HAS_NMI = 8               # some GICR_INMIR bit is set
+    PE_NMI_SHIFT = 4             # bit 5: AP1R0.NMI of the Secure copy, bit 6: of the Non-secure one
+    PE_NMI_ACTIVE = 0x60
     # Bits of PeState.marks
     MARK_POLL = 1                # on the list that changed() drains
     MARK_NOTIFY = 2              # on the list that callbacks drain

@@ -34,14 +34,14 @@ cdef u32 check_fail(Failure *f, u32 rule, u32 pe, u32 intid) noexcept nogil:
 
 cdef bint private_candidate(GicState *s, PeState *p, u32 slot) noexcept nogil:
     """Candidate by definition: pending, enabled, not active, group enabled where the choice looks."""
-    cdef PrivateHot *h = hot_word(p, slot >> 5)
+    cdef PrivateHot *h = private_word(s, p, slot >> 5)
     cdef u32 b = slot & 31
     cdef bint level = not h.edge >> b & 1
     cdef bint pending = h.latch >> b & 1 or (level and h.line >> b & 1)
     cdef u32 groups = s.enables
     if not s.gate_rule and not p.flags & PE_ASLEEP:
         groups &= p.igrpen
-    return (pending and p.cold[slot >> 5].enable >> b & 1 and not h.active >> b & 1
+    return (pending and cold_of(s, p).enable[slot >> 5] >> b & 1 and not h.active >> b & 1
             and groups >> private_group(s, p, slot) & 1)
 
 
@@ -66,10 +66,10 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
     cdef u64 best = KEY_NONE
     cdef u64 key
     cdef u8 value
-    cdef PeState fresh
+    cdef PeState fresh, kept
     for word in range(PRIVATE_WORDS):
-        h = hot_word(p, word)
-        bits = h.latch | h.line | h.active | h.group | h.grpmod | h.gate | p.cold[word].enable | p.cold[word].nmi
+        h = private_word(s, p, word)
+        bits = h.latch | h.line | h.active | h.group | h.grpmod | h.gate | cold_of(s, p).enable[word] | cold_of(s, p).nmi[word]
         if bits & ~private_valid(s, word):
             return check_fail(f, 2, pe, word * 32)
         if word >= private_words(s):
@@ -79,15 +79,15 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
             group = private_group(s, p, slot)
             if p.open_groups >> group & 1:
                 wanted |= <u32>1 << (slot & 31)
-            if p.prio[slot] & ~s.prio_mask:
+            if private_prio(s, p, slot)[0] & ~s.prio_mask:
                 return check_fail(f, 12, pe, private_intid(slot))
             if private_candidate(s, p, slot):
                 if private_is_nmi(s, p, slot):
                     key = order_key(nmi_prio(s, group), 0, private_intid(slot))
                 else:
-                    key = order_key(p.prio[slot], 1, private_intid(slot))
+                    key = order_key(private_prio(s, p, slot)[0], 1, private_intid(slot))
                 best = min(best, key)
-        if h.gate != (wanted & p.cold[word].enable):
+        if h.gate != (wanted & cold_of(s, p).enable[word]):
             return check_fail(f, 1, pe, word * 32)
     for group in range(NUM_GROUPS):
         if p.open_groups >> group & 1:
@@ -99,19 +99,21 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
         return check_fail(f, 3, pe, <u32>best)
     elif p.hpp_group != intid_group(s, p, p.hpp):
         return check_fail(f, 3, pe, p.hpp)
+    kept = p[0]                  # recompute in place, compare, put back: nothing else looks meanwhile
+    cpuif_masks(s, p)
+    cpuif_running(s, p)
+    pe_context(s, p)
+    value = pe_lines(s, p)
     fresh = p[0]
-    cpuif_masks(s, &fresh)
+    p[0] = kept
     for group in range(NUM_GROUPS):
         if fresh.preempt_mask[group] != p.preempt_mask[group]:
             return check_fail(f, 13, pe, INTID_NONE)
-    cpuif_running(s, &fresh)
     if fresh.running != p.running:
         return check_fail(f, 6, pe, INTID_NONE)
-    pe_context(s, &fresh)
-    value = pe_lines(s, &fresh)
-    if value != p.lines:
+    if value != p.lines or fresh.fiq_groups != p.fiq_groups:
         return check_fail(f, 4, pe, p.hpp)
-    if affinity_find(s, p.affinity) != pe:
+    if affinity_find(s, cold_of(s, p).affinity) != pe:
         return check_fail(f, 7, pe, INTID_NONE)
     if (s.accessible[pe >> 6] >> (pe & 63) & 1) != (p.flags & PE_ACCESSIBLE):
         return check_fail(f, 8, pe, INTID_NONE)

@@ -52,22 +52,22 @@ cdef inline bint pe_el3(GicState *s, PeState *p) noexcept nogil:
 
 cdef inline u32 pe_bank(GicState *s, PeState *p) noexcept nogil:
     """Which copy of a banked ICC register an access reaches: G1S or G1NS (architecture notes 5.3)."""
-    if not has_el3(s) or s.ds:
+    if not has_el3(s):
         return G1NS
     if p.el == 3:
-        return G1NS if p.scr_el3 & SCR_NS else G1S
+        return G1NS if cold_of(s, p).scr_el3 & SCR_NS else G1S
     return G1S if p.secure else G1NS
 
 
 cdef inline bint pe_ns_view(GicState *s, PeState *p) noexcept nogil:
     """True when priorities are shown shifted: Non-secure access with SCR_EL3.FIQ set."""
-    return has_el3(s) and not pe_secure(s, p) and (p.scr_el3 & SCR_FIQ) != 0
+    return has_el3(s) and not pe_secure(s, p) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
 
 
 cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
     """Derive from the context which groups are FIQs and what an access of each trap class meets (5.3 and 7)."""
     cdef bint secure = pe_secure(s, p)
-    cdef bint el2 = (s.features & FEAT_EL2) != 0 and (not secure or (p.scr_el3 & SCR_EEL2) != 0)
+    cdef bint el2 = (s.features & FEAT_EL2) != 0 and (not secure or (cold_of(s, p).scr_el3 & SCR_EEL2) != 0)
     cdef bint fmo, imo, fiq, irq
     cdef u32 i
     p.fiq_groups = 1 << G0
@@ -80,8 +80,8 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
         p.access[i] = ACCESS_UNDEFINED if p.el == 0 else ACCESS_VALUE
     if p.el == 0 or p.el == 3:
         return
-    fiq = has_el3(s) and (p.scr_el3 & SCR_FIQ) != 0
-    irq = has_el3(s) and (p.scr_el3 & SCR_IRQ) != 0
+    fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
+    irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
     if fiq:
         p.access[TRAP_GROUP0] = ACCESS_TRAP_EL3
     if irq:
@@ -89,8 +89,8 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
     if fiq and irq:
         p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL3
     if p.el == 1 and el2:
-        fmo = (p.hcr_el2 & HCR_FMO) != 0
-        imo = (p.hcr_el2 & HCR_IMO) != 0
+        fmo = (cold_of(s, p).hcr_el2 & HCR_FMO) != 0
+        imo = (cold_of(s, p).hcr_el2 & HCR_IMO) != 0
         if fmo:
             p.access[TRAP_GROUP0] = ACCESS_VIRTUAL
         if imo:
@@ -108,51 +108,38 @@ cdef inline u32 bpr_min(GicState *s, u32 group) noexcept nogil:
 
 cdef void cpuif_masks(GicState *s, PeState *p) noexcept nogil:
     """Group-priority mask of a pending interrupt of each group (architecture notes 6)."""
-    cdef u8 mask0 = <u8>(0xFF << (p.bpr[G0] + 1))
+    cdef PeCold *c = cold_of(s, p)
+    cdef u8 mask0 = <u8>(0xFF << (c.bpr[G0] + 1))
     p.preempt_mask[G0] = mask0
-    p.preempt_mask[G1S] = mask0 if p.cbpr & 1 else <u8>(0xFF << (p.bpr[G1S] + 1))
-    p.preempt_mask[G1NS] = mask0 if p.cbpr & 2 else <u8>(0xFF << p.bpr[G1NS])
+    p.preempt_mask[G1S] = mask0 if c.cbpr & 1 else <u8>(0xFF << (c.bpr[G1S] + 1))
+    p.preempt_mask[G1NS] = mask0 if c.cbpr & 2 else <u8>(0xFF << c.bpr[G1NS])
 
 
-cdef inline u32 active_index(GicState *s, PeState *p, u32 group) noexcept nogil:
-    """Lowest set bit of a group's active priorities, as a bit number over all words; 128 when none is set."""
-    cdef u32 word, bits
+cdef inline u32 active_highest(GicState *s, PeState *p, u32 *group) noexcept nogil:
+    """Highest active priority as a bit number over the words of the AP registers, and whose it is; 128 when idle."""
+    cdef u32 word, g0, g1s, all_groups, bit
     for word in range(s.ap_words):
-        bits = ap_word(p, group, word)[0]
-        if bits:
-            return word * 32 + gic_ctz32(bits)
+        g0 = ap_word(s, p, G0, word)[0]
+        g1s = ap_word(s, p, G1S, word)[0]
+        all_groups = g0 | g1s | ap_word(s, p, G1NS, word)[0]
+        if all_groups:
+            bit = gic_ctz32(all_groups)
+            group[0] = G0 if g0 >> bit & 1 else G1S if g1s >> bit & 1 else G1NS
+            return word * 32 + bit
+    group[0] = NUM_GROUPS
     return 128
-
-
-cdef inline u32 active_group(GicState *s, PeState *p) noexcept nogil:
-    """The group with the highest active priority; NUM_GROUPS when nothing is active. An active NMI goes first."""
-    cdef u32 group, index
-    cdef u32 best = 128
-    cdef u32 found = NUM_GROUPS
-    if p.nmi_active:
-        return G1S if p.nmi_active >> G1S & 1 else G1NS
-    for group in range(NUM_GROUPS):
-        index = active_index(s, p, group)
-        if index < best:
-            best = index
-            found = group
-    return found
 
 
 cdef inline void cpuif_running(GicState *s, PeState *p) noexcept nogil:
     """Recompute the running priority from the active-priority registers."""
-    cdef u32 word, bits
-    p.running = PRIO_IDLE
-    for word in range(s.ap_words):
-        bits = ap_word(p, G0, word)[0] | ap_word(p, G1S, word)[0] | ap_word(p, G1NS, word)[0]
-        if bits:
-            p.running = <u8>((word * 32 + gic_ctz32(bits)) << (8 - s.prebits))
-            break
-    if p.nmi_active:
-        if p.nmi_active >> G1S & 1 or s.ds:
+    cdef u32 group
+    cdef u32 index = active_highest(s, p, &group)
+    p.running = PRIO_IDLE if group == NUM_GROUPS else <u8>(index << (8 - s.prebits))
+    if p.flags & PE_NMI_ACTIVE:
+        if s.ds or nmi_is_active(p, G1S):
             p.running = 0
-        elif p.running > 0x80:
-            p.running = 0x80
+        else:
+            p.running = min(p.running, <u8>0x80)
 
 
 cdef inline u64 ns_priority(u32 prio) noexcept nogil:
@@ -171,14 +158,15 @@ cdef inline void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     cdef SharedWord *w
     cdef u32 group = p.hpp_group
     if p.hpp_nmi:
-        p.nmi_active |= <u8>(1 << group)
+        nmi_set_active(p, group, True)
+        cpuif_running(s, p)
     else:
         index = p.hpp_prio & p.preempt_mask[group] if s.apr_by_bpr else p.hpp_prio
         index >>= 8 - s.prebits
-        ap_word(p, group, index >> 5)[0] |= <u32>1 << (index & 31)
-    cpuif_running(s, p)
+        ap_word(s, p, group, index >> 5)[0] |= <u32>1 << (index & 31)
+        p.running = <u8>(index << (8 - s.prebits))       # it preempted, so it is the highest
     if slot != NO_SLOT:
-        h = hot_word(p, slot >> 5)
+        h = private_word(s, p, slot >> 5)
         bit = <u32>1 << (slot & 31)
         h.latch &= ~bit
         h.active |= bit
@@ -204,7 +192,7 @@ cdef inline u32 icc_visible(GicState *s, PeState *p, u32 reg_group) noexcept nog
         return INTID_NONE
     if p.hpp_group == G0:
         return INTID_NONE
-    if s.ds or pe_el3(s, p):
+    if pe_el3(s, p):
         return p.hpp
     return p.hpp if (p.hpp_group == G1S) == pe_secure(s, p) else INTID_NONE
 
@@ -217,7 +205,7 @@ cdef inline u32 icc_iar(GicState *s, u32 pe, u32 reg_group) noexcept nogil:
     intid = icc_visible(s, p, reg_group)
     if intid - FIRST_SPECIAL < 4:
         return intid
-    if p.hpp_nmi and p.sctlr_nmi:
+    if p.hpp_nmi and cold_of(s, p).sctlr_nmi:
         return INTID_NMI
     icc_activate(s, p, pe)
     return intid
@@ -249,9 +237,13 @@ cdef inline void icc_deactivate(GicState *s, u32 pe, u32 intid) noexcept nogil:
     """Clear the active state of an implemented interrupt."""
     cdef PeState *p = &s.pe[pe]
     cdef u32 slot = private_slot(s, intid)
+    cdef PrivateHot *h
     if slot != NO_SLOT:
-        hot_word(p, slot >> 5).active &= ~(<u32>1 << (slot & 31))
-        return                   # the caller updates this PE
+        h = private_word(s, p, slot >> 5)
+        h.active &= ~(<u32>1 << (slot & 31))
+        if (h.latch | (h.line & ~h.edge)) >> (slot & 31) & 1:
+            private_pended(s, pe, slot)
+        return
     slot = shared_slot(s, intid)
     if slot != NO_SLOT:
         s.shared[slot >> 5].active &= ~(<u32>1 << (slot & 31))
@@ -269,9 +261,11 @@ cdef inline u32 intid_group(GicState *s, PeState *p, u32 intid) noexcept nogil:
 
 cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
     """True when the current state may EOI an interrupt of this group (architecture notes 8)."""
-    if s.ds or pe_el3(s, p):
+    if pe_el3(s, p):
         return True
-    return group != G1NS if pe_secure(s, p) else group == G1NS
+    if pe_secure(s, p):
+        return group != G1NS
+    return group == G1NS or (group == G0 and s.ds)
 
 
 cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
@@ -288,26 +282,27 @@ cdef inline void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcep
     cdef u32 group, index
     if own == NUM_GROUPS:        # special or not implemented
         return
-    group = active_group(s, p)
+    index = active_highest(s, p, &group)
+    if p.flags & PE_NMI_ACTIVE:  # an active NMI is dropped first
+        group = G1S if nmi_is_active(p, G1S) else G1NS
     if group == NUM_GROUPS or (group == G0) != (reg_group == 0) or not may_end(s, p, group):
         return
-    if p.nmi_active >> group & 1:
-        p.nmi_active &= <u8>~(1 << group)
+    if p.flags & PE_NMI_ACTIVE:
+        nmi_set_active(p, group, False)
     else:
-        index = active_index(s, p, group)
-        ap_word(p, group, index >> 5)[0] &= ~(<u32>1 << (index & 31))
+        ap_word(s, p, group, index >> 5)[0] &= ~(<u32>1 << (index & 31))
     cpuif_running(s, p)
     if not eoi_split(s, p) and may_end(s, p, own):
         icc_deactivate(s, pe, intid)
-    pe_update(s, pe)
+    pe_output(s, pe)
 
 
 cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
     """Deactivate; only with EOImode set, and only groups that the current state owns (architecture notes 8)."""
     cdef PeState *p = &s.pe[pe]
     cdef u32 group = intid_group(s, p, intid)
-    cdef bint fiq = has_el3(s) and (p.scr_el3 & SCR_FIQ) != 0
-    cdef bint irq = has_el3(s) and (p.scr_el3 & SCR_IRQ) != 0
+    cdef bint fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
+    cdef bint irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
     if group == NUM_GROUPS or not eoi_split(s, p):
         return
     if not pe_el3(s, p):
@@ -316,7 +311,6 @@ cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
         if not pe_secure(s, p) and not s.ds and group != G1NS:
             return
     icc_deactivate(s, pe, intid)
-    pe_update(s, pe)
 
 
 # --- SGIs --------------------------------------------------------------------------------------------------------------
@@ -331,7 +325,7 @@ cdef inline bint sgi_allowed(GicState *s, PeState *target, u32 sgi, bint secure,
         return group == G0 or reg == SGI1R
     if secure:
         return group == reg      # SGI0R: G0, SGI1R: G1S, ASGI1R: G1NS
-    nsacr = target.nsacr >> (2 * sgi) & 3
+    nsacr = cold_of(s, target).nsacr >> (2 * sgi) & 3
     if group == G0:
         return nsacr >= 1
     if group == G1S:
@@ -347,7 +341,7 @@ cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) no
     if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
         return
     p.w0.latch |= <u32>1 << sgi
-    pe_update(s, pe)
+    private_pended(s, pe, sgi)
 
 
 cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:

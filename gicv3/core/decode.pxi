@@ -84,16 +84,6 @@ cdef struct RegDecode:
     u8 sizes                     # bit n: 1 << n bytes allowed
     u8 shift                     # element size: 2 = 4 bytes, 3 = 8 bytes
 
-cdef struct SysDecode:
-    u64 write_mask
-    u32 needs
-    u8 kind
-    u8 access
-    u8 trap
-    u8 min_el
-    u8 index
-    u8 intid                     # reads an INTID: 1023 when there is nothing
-
 cdef RegDecode[128] reg_rows
 cdef u8[3][0x4000] reg_index
 cdef SysDecode[64] sys_rows
@@ -179,6 +169,7 @@ cdef int _load_sysreg(u32 number, row) except -1:
     entry.min_el = row.min_el
     entry.index = row.index
     entry.intid = "IAR" in stem or "HPPIR" in stem
+    entry.conditional = stem in ("NMIAR1", "SRE_EL2")
     sys_index[place] = <u8>number
     return 0
 
@@ -187,6 +178,15 @@ for _number, _row in enumerate(REGISTERS, 1):
     _load_register(_number, _row)
 for _number, _row in enumerate(SYSREGS, 1):
     _load_sysreg(_number, _row)
+
+
+cdef void sysreg_configure(GicState *s) noexcept nogil:
+    """Copy the rows, without those that this configuration lacks: AP*R1 needs 6 priority bits, AP*R2/3 need 7."""
+    cdef u32 i
+    memcpy(&s.sysreg[0], &sys_rows[0], sizeof(s.sysreg))
+    for i in range(64):
+        if s.sysreg[i].needs & ~s.features or s.sysreg[i].index >= s.ap_words:
+            s.sysreg[i].access = 0
 
 
 # --- memory-mapped access ------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ cdef void access_bad(GicState *s, u32 frame, u32 index, bint secure, u32 status)
         if frame == FRAME_GICD:
             s.statusr[secure] |= <u8>status
         else:
-            s.pe[index].statusr[secure] |= <u8>status
+            s.cold[index].statusr[secure] |= <u8>status
 
 
 cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size) noexcept nogil:

@@ -62,6 +62,11 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
         p.spi_q[spi.queued_group] = 0
 
 
+cdef inline u64 level_key(GicState *s, u32 level, u32 slot) noexcept nogil:
+    """Order of service of an SPI among all interrupts, from its level in the queue."""
+    return order_key((level >> 1) << s.level_shift, level & 1, shared_intid(slot))
+
+
 cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
     """Key of the best SPI of a queue that is not empty: see private_key()."""
     cdef SpiQueue *q = &s.queue[qi]
@@ -74,7 +79,7 @@ cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
     b = &s.bucket[q.bucket[level]]
     word = gic_ctz64(b.summary)
     slot = word * 64 + gic_ctz64(b.slots[word])
-    return order_key((level >> 1) << s.level_shift, level & 1, shared_intid(slot))
+    return level_key(s, level, slot)
 
 
 # --- choice of the highest priority pending interrupt ----------------------------------------------------------------
@@ -86,18 +91,14 @@ cdef inline u64 order_key(u32 prio, u32 maskable, u32 intid) noexcept nogil:
 
 cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexcept nogil:
     """The better of `best` and the candidates of one private word; only set bits are visited."""
-    cdef PrivateHot *h = hot_word(p, word)
+    cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 cand = (h.latch | (h.line & ~h.edge)) & h.gate & ~h.active
-    cdef u32 bit, slot
+    cdef u32 bit
     cdef u64 key
     while cand:
         bit = gic_ctz32(cand)
         cand &= cand - 1
-        slot = word * 32 + bit
-        if p.flags & PE_HAS_NMI and private_is_nmi(s, p, slot):
-            key = order_key(nmi_prio(s, private_group(s, p, slot)), 0, private_intid(slot))
-        else:
-            key = order_key(p.prio[slot], 1, private_intid(slot))
+        key = private_key(s, p, word * 32 + bit)
         if key < best:
             best = key
     return best
@@ -156,7 +157,7 @@ cdef bint nmi_can_signal(GicState *s, PeState *p) noexcept nogil:
             return False
     if p.running == PRIO_IDLE or (p.hpp_prio & mask) < (p.running & mask):
         return True
-    return (p.hpp_prio & mask) == (p.running & mask) and p.nmi_active == 0
+    return (p.hpp_prio & mask) == (p.running & mask) and not p.flags & PE_NMI_ACTIVE
 
 
 cdef inline bint pe_deliverable(GicState *s, PeState *p) noexcept nogil:
@@ -175,15 +176,16 @@ cdef inline u8 pe_lines(GicState *s, PeState *p) noexcept nogil:
         return 0
     if p.fiq_groups >> p.hpp_group & 1:
         return LINE_FIQ
-    return LINE_NMI if p.hpp_nmi and p.sctlr_nmi else LINE_IRQ
+    return LINE_NMI if p.hpp_nmi and cold_of(s, p).sctlr_nmi else LINE_IRQ
 
 
-cdef inline void pe_update(GicState *s, u32 pe) noexcept nogil:
-    """Bring one PE's choice and lines up to date after a change; a PE whose lines moved joins the drain lists once."""
+cdef inline void pe_output(GicState *s, u32 pe) noexcept nogil:
+    """Show what follows from the choice, the masks and the context; a PE whose lines moved joins the drain lists once.
+
+    The only writer of an output line.
+    """
     cdef PeState *p = &s.pe[pe]
-    cdef u8 lines
-    pe_choose(s, p)
-    lines = pe_lines(s, p)
+    cdef u8 lines = pe_lines(s, p)
     if lines == p.lines:
         return
     p.lines = lines
@@ -196,6 +198,39 @@ cdef inline void pe_update(GicState *s, u32 pe) noexcept nogil:
         p.marks |= MARK_NOTIFY
         s.notify[s.num_notify] = pe
         s.num_notify += 1
+
+
+cdef inline void pe_update(GicState *s, u32 pe) noexcept nogil:
+    """Choose again from all of this PE's candidates and show the result."""
+    pe_choose(s, &s.pe[pe])
+    pe_output(s, pe)
+
+
+cdef inline void pe_offer(GicState *s, u32 pe, u64 key, u32 group) noexcept nogil:
+    """A new candidate of an open group: only it can have become the best, so nothing else is looked at."""
+    cdef PeState *p = &s.pe[pe]
+    if key >= order_key(p.hpp_prio, not p.hpp_nmi, p.hpp) or key >> 32 >= 2 * 0xFF:
+        return
+    p.hpp = <u32>key
+    p.hpp_prio = <u8>(key >> 33)
+    p.hpp_nmi = not (key >> 32 & 1)
+    p.hpp_group = <u8>group
+    pe_output(s, pe)
+
+
+cdef inline u64 private_key(GicState *s, PeState *p, u32 slot) noexcept nogil:
+    """Order of service of a private interrupt."""
+    if p.flags & PE_HAS_NMI and private_is_nmi(s, p, slot):
+        return order_key(nmi_prio(s, private_group(s, p, slot)), 0, private_intid(slot))
+    return order_key(private_prio(s, p, slot)[0], 1, private_intid(slot))
+
+
+cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:
+    """A private interrupt became pending: offer it if it is a candidate."""
+    cdef PeState *p = &s.pe[pe]
+    cdef PrivateHot *h = private_word(s, p, slot >> 5)
+    if (h.gate & ~h.active) >> (slot & 31) & 1:
+        pe_offer(s, pe, private_key(s, p, slot), private_group(s, p, slot))
 
 
 # --- what follows from slower state ----------------------------------------------------------------------------------
@@ -212,7 +247,7 @@ cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
     if not s.gate_rule and not p.flags & PE_ASLEEP:
         p.open_groups &= p.igrpen
     for word in range(private_words(s)):
-        h = hot_word(p, word)
+        h = private_word(s, p, word)
         secure1 = 0 if s.ds else h.grpmod & ~h.group
         opened = 0
         if p.open_groups & 1 << G0:
@@ -221,7 +256,7 @@ cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
             opened |= secure1
         if p.open_groups & 1 << G1NS:
             opened |= h.group
-        h.gate = p.cold[word].enable & opened
+        h.gate = cold_of(s, p).enable[word] & opened
 
 
 cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
@@ -259,12 +294,13 @@ cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
 cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
     """Bring one SPI and the PEs that it leaves and reaches up to date."""
     cdef u32 left
+    cdef Shared *spi = &s.spi[slot]
     if not spi_requeue(s, slot, &left):
         return
-    if left != NO_PE:
+    if left != NO_PE and s.pe[left].hpp == shared_intid(slot):
         pe_update(s, left)
-    if s.spi[slot].queued_pe != NO_PE and s.spi[slot].queued_pe != left:
-        pe_update(s, s.spi[slot].queued_pe)
+    if spi.queued_pe != NO_PE and s.pe[spi.queued_pe].open_groups >> spi.queued_group & 1:
+        pe_offer(s, spi.queued_pe, level_key(s, spi.queued_level, slot), spi.queued_group)
 
 
 cdef void gic_update_all(GicState *s) noexcept nogil:
@@ -284,18 +320,18 @@ cdef void gic_update_all(GicState *s) noexcept nogil:
 
 cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
     """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""
-    cdef PrivateHot *h = hot_word(&s.pe[pe], slot >> 5)
+    cdef PrivateHot *h = private_word(s, &s.pe[pe], slot >> 5)
     cdef u32 bit = <u32>1 << (slot & 31)
     if level:
         if h.line & bit:
             return
         h.line |= bit
         h.latch |= bit & h.edge
-    else:
-        if not h.line & bit:
-            return
+        private_pended(s, pe, slot)
+    elif h.line & bit:
         h.line &= ~bit
-    pe_update(s, pe)
+        if s.pe[pe].hpp == private_intid(slot):
+            pe_update(s, pe)
 
 
 cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:

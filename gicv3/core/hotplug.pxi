@@ -22,9 +22,9 @@ cdef void pe_recompute(GicState *s, u32 pe) noexcept nogil:
 cdef void cpuif_default_context(GicState *s, PeState *p) noexcept nogil:
     p.el = 1
     p.secure = 0
-    p.sctlr_nmi = 0
-    p.scr_el3 = SCR_NS
-    p.hcr_el2 = 0
+    cold_of(s, p).sctlr_nmi = 0
+    cold_of(s, p).scr_el3 = SCR_NS
+    cold_of(s, p).hcr_el2 = 0
 
 
 cdef void cpuif_reset(GicState *s, u32 pe) noexcept nogil:
@@ -39,10 +39,13 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
 
     Coming: interrupts that wait for this PE (an SPI routed to it) are signalled without further stimulus.
     Going: lines drop, the CPU interface and the redistributor return to their reset values (asleep, nothing enabled,
-    pending or active), so that the next vCPU finds what a cold one finds. Input wires are the board's: they stay.
+    pending or active), so that the next vCPU finds what a cold one finds. Its PPI wires go with it.
     """
+    cdef u32 word
     pe_accessible_bit(s, pe, accessible)
     if not accessible:
+        for word in range(PRIVATE_WORDS):
+            private_word(s, &s.pe[pe], word).line = 0
         redist_reset_fields(s, &s.pe[pe])
         cpuif_reset_fields(s, &s.pe[pe])
         cpuif_default_context(s, &s.pe[pe])

@@ -12,25 +12,25 @@ cdef u64 icc_ctlr_common(GicState *s) noexcept nogil:
 
 cdef u64 icc_ctlr_el1_read(GicState *s, PeState *p) noexcept nogil:
     cdef u32 bit = 1 if pe_bank(s, p) == G1NS else 0
-    return icc_ctlr_common(s) | (p.eoimode >> bit & 1) << 1 | (p.cbpr >> bit & 1)
+    return icc_ctlr_common(s) | (p.eoimode >> bit & 1) << 1 | (cold_of(s, p).cbpr >> bit & 1)
 
 
 cdef void icc_ctlr_el1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     cdef u8 bit = 2 if pe_bank(s, p) == G1NS else 1
     p.eoimode = p.eoimode & ~bit | (bit if value & CTLR_EOIMODE else 0)
     if s.ds or pe_el3(s, p):     # below EL3, CBPR is read-only with two security states
-        p.cbpr = p.cbpr & ~bit | (bit if value & CTLR_CBPR else 0)
+        cold_of(s, p).cbpr = cold_of(s, p).cbpr & ~bit | (bit if value & CTLR_CBPR else 0)
         cpuif_masks(s, p)
 
 
 cdef u64 icc_ctlr_el3_read(GicState *s, PeState *p) noexcept nogil:
     return (icc_ctlr_common(s) | (p.eoimode >> 1 & 1) << 4 | (p.eoimode & 1) << 3 | (p.eoimode >> 2 & 1) << 2
-            | (p.cbpr >> 1 & 1) << 1 | (p.cbpr & 1))
+            | (cold_of(s, p).cbpr >> 1 & 1) << 1 | (cold_of(s, p).cbpr & 1))
 
 
 cdef void icc_ctlr_el3_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     p.eoimode = <u8>((value >> 3 & 1) | (value >> 4 & 1) << 1 | (value >> 2 & 1) << 2)
-    p.cbpr = <u8>(value & 3)
+    cold_of(s, p).cbpr = <u8>(value & 3)
     cpuif_masks(s, p)
 
 
@@ -48,8 +48,8 @@ cdef void icc_pmr_write(GicState *s, PeState *p, u64 value) noexcept nogil:
 
 cdef u64 icc_rpr_read(GicState *s, PeState *p) noexcept nogil:
     cdef u64 value = p.running
-    cdef bint ns_nmi = p.nmi_active >> G1NS & 1
-    cdef bint secure_nmi = p.nmi_active >> G1S & 1
+    cdef bint ns_nmi = nmi_is_active(p, G1NS)
+    cdef bint secure_nmi = nmi_is_active(p, G1S)
     if value != PRIO_IDLE and pe_ns_view(s, p):
         value = ns_priority(<u32>value)
     if s.ds:
@@ -61,19 +61,19 @@ cdef u64 icc_rpr_read(GicState *s, PeState *p) noexcept nogil:
 
 cdef u64 icc_bpr1_read(GicState *s, PeState *p) noexcept nogil:
     cdef u32 bank = pe_bank(s, p)
-    if not pe_el3(s, p) and p.cbpr >> (1 if bank == G1NS else 0) & 1:
-        return min(p.bpr[G0] + 1, 7) if bank == G1NS else p.bpr[G0]
-    return p.bpr[bank]
+    if not pe_el3(s, p) and cold_of(s, p).cbpr >> (1 if bank == G1NS else 0) & 1:
+        return min(cold_of(s, p).bpr[G0] + 1, 7) if bank == G1NS else cold_of(s, p).bpr[G0]
+    return cold_of(s, p).bpr[bank]
 
 
 cdef void icc_bpr_write(GicState *s, PeState *p, u32 group, u64 value) noexcept nogil:
-    p.bpr[group] = max(<u8>value, <u8>bpr_min(s, group))
+    cold_of(s, p).bpr[group] = max(<u8>value, <u8>bpr_min(s, group))
     cpuif_masks(s, p)
 
 
 cdef void icc_bpr1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     cdef u32 bank = pe_bank(s, p)
-    if not pe_el3(s, p) and p.cbpr >> (1 if bank == G1NS else 0) & 1:
+    if not pe_el3(s, p) and cold_of(s, p).cbpr >> (1 if bank == G1NS else 0) & 1:
         if bank == G1S:          # a common BPR: the Secure write reaches BPR0, the Non-secure one nothing
             icc_bpr_write(s, p, G0, value)
         return
@@ -81,8 +81,8 @@ cdef void icc_bpr1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
 
 
 cdef u64 icc_ap_read(GicState *s, PeState *p, u32 group, u32 word) noexcept nogil:
-    cdef u64 value = ap_word(p, group, word)[0]
-    if word == 0 and group != G0 and p.nmi_active >> group & 1:
+    cdef u64 value = ap_word(s, p, group, word)[0]
+    if word == 0 and group != G0 and nmi_is_active(p, group):
         value |= NMI_FLAG
     return value
 
@@ -98,9 +98,9 @@ cdef void icc_ap_write(GicState *s, PeState *p, u32 group, u32 word, u64 value) 
             secure_half = 0xFFFFFFFFU
     if s.prebits < 5:
         bits &= (<u32>1 << (1 << s.prebits)) - 1
-    ap_word(p, group, word)[0] = bits & ~secure_half
+    ap_word(s, p, group, word)[0] = bits & ~secure_half
     if word == 0 and group != G0 and s.features & FEAT_NMI:
-        p.nmi_active = p.nmi_active & <u8>~(1 << group) | <u8>((value >> 63) << group)
+        nmi_set_active(p, group, value >> 63)
     cpuif_running(s, p)
 
 
@@ -128,7 +128,7 @@ cdef u64 icc_read(GicState *s, u32 pe, SysDecode *row) noexcept nogil:
     elif kind == SYS_RPR:
         return icc_rpr_read(s, p)
     elif kind == SYS_BPR0:
-        return p.bpr[G0]
+        return cold_of(s, p).bpr[G0]
     elif kind == SYS_BPR1:
         return icc_bpr1_read(s, p)
     elif kind == SYS_AP0R:
@@ -198,6 +198,13 @@ cdef void icc_write(GicState *s, u32 pe, SysDecode *row, u64 value) noexcept nog
     pe_update(s, pe)
 
 
+cdef bint sysreg_exists(GicState *s, PeState *p, u32 kind) noexcept nogil:
+    """Registers that come and go with the PE's state: NMIAR1 with SCTLR_ELx.NMI; SRE_EL2 at EL3 needs EL2 enabled."""
+    if kind == SYS_NMIAR1:
+        return cold_of(s, p).sctlr_nmi
+    return p.el != 3 or cold_of(s, p).scr_el3 & (SCR_NS | SCR_EEL2) != 0
+
+
 cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
     """Read or write a system register as software on PE `pe` would; `pe` is below num_pe. Returns ACCESS_*."""
     cdef PeState *p = &s.pe[pe]
@@ -205,11 +212,10 @@ cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bin
     cdef u32 result
     if encoding >> 14 != 3:
         return ACCESS_UNDEFINED
-    row = &sys_rows[sys_index[encoding & 0x3FFF]]
-    if (row.kind == SYS_NONE or p.el < row.min_el or not row.access & (2 if write else 1)
-            or row.needs & ~s.features or row.index and row.index >= s.ap_words):
+    row = &s.sysreg[sys_index[encoding & 0x3FFF]]        # row 0 is no register: neither readable nor writable
+    if p.el < row.min_el or not row.access & (WRITABLE if write else READABLE):
         return ACCESS_UNDEFINED
-    if row.kind == SYS_NMIAR1 and not p.sctlr_nmi:
+    if row.conditional and not sysreg_exists(s, p, row.kind):
         return ACCESS_UNDEFINED
     if row.trap != TRAP_NONE:
         result = p.access[row.trap]

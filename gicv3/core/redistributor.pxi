@@ -8,12 +8,12 @@ cdef enum:
 cdef inline u32 gicr_reach(GicState *s, PeState *p, u32 word, bint secure) noexcept nogil:
     """The bits of a private word that an access reaches: Non-secure software sees Non-secure Group 1 only."""
     cdef u32 valid = private_valid(s, word)
-    return valid if secure else valid & hot_word(p, word).group
+    return valid if secure else valid & private_word(s, p, word).group
 
 
 cdef u64 gicr_typer(GicState *s, u32 pe) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
-    cdef u64 value = <u64>p.affinity << 32 | <u64>(s.num_eppi // 32) << 27 | <u64>pe << 8
+    cdef u64 value = <u64>cold_of(s, p).affinity << 32 | <u64>(s.num_eppi // 32) << 27 | <u64>pe << 8
     if p.flags & PE_LAST:
         value |= 1 << 4
     if s.features & FEAT_ONE_OF_N:
@@ -33,16 +33,16 @@ cdef void gicr_waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
 
 
 cdef u64 gicr_bits_read(GicState *s, PeState *p, u32 kind, u32 word, bint secure) noexcept nogil:
-    cdef PrivateHot *h = hot_word(p, word)
+    cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 reach = gicr_reach(s, p, word, secure)
     if kind == REG_ISENABLER or kind == REG_ICENABLER:
-        return p.cold[word].enable & reach
+        return cold_of(s, p).enable[word] & reach
     elif kind == REG_ISPENDR or kind == REG_ICPENDR:
         return (h.latch | (h.line & ~h.edge)) & reach
     elif kind == REG_ISACTIVER or kind == REG_ICACTIVER:
         return h.active & reach
     elif kind == REG_INMIR:
-        return p.cold[word].nmi & (h.group | (0 if s.ds else h.grpmod)) & reach
+        return cold_of(s, p).nmi[word] & (h.group | (0 if s.ds else h.grpmod)) & reach
     if not secure:
         return 0                 # IGROUPR, IGRPMODR
     if kind == REG_IGROUPR:
@@ -52,13 +52,13 @@ cdef u64 gicr_bits_read(GicState *s, PeState *p, u32 kind, u32 word, bint secure
 
 cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bint secure) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
-    cdef PrivateHot *h = hot_word(p, word)
+    cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 reach = gicr_reach(s, p, word, secure)
     cdef u32 touched = value & reach
     if kind == REG_ISENABLER:
-        p.cold[word].enable |= touched
+        cold_of(s, p).enable[word] |= touched
     elif kind == REG_ICENABLER:
-        p.cold[word].enable &= ~touched
+        cold_of(s, p).enable[word] &= ~touched
     elif kind == REG_ISPENDR:
         h.latch |= touched
     elif kind == REG_ICPENDR:
@@ -69,9 +69,9 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
         h.active &= ~touched
     elif kind == REG_INMIR:
         reach &= h.group | (0 if s.ds else h.grpmod)
-        p.cold[word].nmi = p.cold[word].nmi & ~reach | value & reach
+        cold_of(s, p).nmi[word] = cold_of(s, p).nmi[word] & ~reach | value & reach
         p.flags &= <u8>~PE_HAS_NMI
-        if p.cold[0].nmi | p.cold[1].nmi | p.cold[2].nmi:
+        if cold_of(s, p).nmi[0] | cold_of(s, p).nmi[1] | cold_of(s, p).nmi[2]:
             p.flags |= PE_HAS_NMI
     elif not secure:
         return                   # IGROUPR, IGRPMODR
@@ -90,7 +90,7 @@ cdef u64 gicr_priority_read(GicState *s, PeState *p, u32 element, bint secure) n
     cdef u32 i
     for i in range(4):
         if reach >> i & 1 and not private_is_nmi(s, p, slot + i):
-            value |= <u64>priority_field(s, p.prio[slot + i], secure) << (8 * i)
+            value |= <u64>priority_field(s, private_prio(s, p, slot + i)[0], secure) << (8 * i)
     return value
 
 
@@ -101,13 +101,13 @@ cdef void gicr_priority_write(GicState *s, u32 pe, u32 element, u64 value, u64 l
     cdef u32 i
     for i in range(4):
         if reach >> i & 1 and lanes >> (8 * i) & 1 and not private_is_nmi(s, p, slot + i):
-            p.prio[slot + i] = priority_store(s, <u32>(value >> (8 * i)) & 0xFF, secure)
+            private_prio(s, p, slot + i)[0] = priority_store(s, <u32>(value >> (8 * i)) & 0xFF, secure)
     pe_update(s, pe)
 
 
 cdef void gicr_icfgr_write(GicState *s, u32 pe, u32 element, u32 value, bint secure) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
-    cdef PrivateHot *h = hot_word(p, element >> 1)
+    cdef PrivateHot *h = private_word(s, p, element >> 1)
     cdef u32 shift = 16 * (element & 1)
     cdef u32 reach = gicr_reach(s, p, element >> 1, secure) & (0xFFFF << shift)
     h.edge = h.edge & ~reach | gather16(value) << shift & reach
@@ -121,10 +121,10 @@ cdef u64 gicr_read(GicState *s, u32 pe, u32 kind, u32 element, bint secure) noex
     elif kind == REG_IPRIORITYR:
         return gicr_priority_read(s, p, element, secure)
     elif kind == REG_ICFGR:
-        return spread16((hot_word(p, element >> 1).edge & gicr_reach(s, p, element >> 1, secure))
+        return spread16((private_word(s, p, element >> 1).edge & gicr_reach(s, p, element >> 1, secure))
                         >> (16 * (element & 1)))
     elif kind == REG_NSACR:
-        return p.nsacr if secure and not s.ds else 0
+        return cold_of(s, p).nsacr if secure and not s.ds else 0
     elif kind == REG_TYPER:
         return gicr_typer(s, pe)
     elif kind == REG_IIDR:
@@ -132,7 +132,7 @@ cdef u64 gicr_read(GicState *s, u32 pe, u32 kind, u32 element, bint secure) noex
     elif kind == REG_WAKER:
         return WAKER_SLEEP | WAKER_CHILDREN if secure and p.flags & PE_ASLEEP else 0
     elif kind == REG_STATUSR:
-        return p.statusr[secure]
+        return cold_of(s, p).statusr[secure]
     elif kind == REG_PIDR or kind == REG_CIDR:
         return identification(kind, element, 0x93)
     return 0                     # CTLR: no LPIs, no 1-of-N participation to control
@@ -151,6 +151,6 @@ cdef void gicr_write(GicState *s, u32 pe, u32 kind, u32 element, u64 value, u64 
             gicr_waker_write(s, pe, value)
     elif kind == REG_NSACR:
         if secure and not s.ds:
-            p.nsacr = <u32>value
+            cold_of(s, p).nsacr = <u32>value
     elif kind == REG_STATUSR:
-        p.statusr[secure] &= <u8>~value
+        cold_of(s, p).statusr[secure] &= <u8>~value

@@ -9,12 +9,7 @@ cdef struct PrivateHot:          # 32 SGI/PPI/EPPI: what a delivery decision rea
     u32 group                    # IGROUPR
     u32 grpmod                   # IGRPMODR
 
-cdef struct PrivateCold:
-    u32 enable
-    u32 nmi                      # INMIR
-
-cdef struct PeState:
-    # Cache line 0: everything the common decision needs.
+cdef struct PeState:             # two cache lines: all that raise, acknowledge and EOI of an ordinary interrupt touch
     PrivateHot w0
     u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
     u32 hpp                      # highest priority pending INTID, or INTID_NONE
@@ -31,27 +26,26 @@ cdef struct PeState:
     u8 open_groups               # groups that may be chosen: see pe_gates()
     u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
     u8 marks
-    # Cache line 1
-    u64 acked[4]                 # acknowledged SGI, PPI, SPI, LPI: statistics, not state
-    u8 prio[96]                  # line 1 and 2
-    # Colder
+    # second line
+    u64 acked[3]                 # acknowledged SGI, PPI, SPI: statistics, not state
+    u8 el                        # context given by the embedder, see also PeCold
+    u8 secure
+    u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
+    u8 access[5]                 # result of an access by trap class: ACCESS_*
+    u8 prio[32]
+
+cdef struct PeCold:
     PrivateHot wx[2]             # EPPI words
-    PrivateCold cold[3]
+    u32 enable[3]
+    u32 nmi[3]                   # INMIR
     u32 ap_hi[9]                 # words 1..3 of the three AP registers, [word - 1][group]
     u32 affinity                 # Aff3.Aff2.Aff1.Aff0
     u32 nsacr
-    u32 dpg                      # GICR_CTLR.DPG* in place
+    u8 prio[64]                  # EPPI
     u8 bpr[3]                    # BPR0, BPR1 Secure, BPR1 Non-secure
-    u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
     u8 cbpr                      # bit 0 Secure, bit 1 Non-secure
-    u8 pmhe
-    u8 nmi_active                # bit per group: the NMI flag of AP1R0
     u8 statusr[2]                # by security: Non-secure, Secure
-    # Context given by the embedder
-    u8 el
-    u8 secure
     u8 sctlr_nmi
-    u8 access[5]                 # result of an access by trap class: ACCESS_*
     u64 scr_el3
     u64 hcr_el2
 
@@ -89,6 +83,21 @@ cdef struct RedistRegion:
     u32 first
     u32 count
 
+cdef struct AffinitySlot:
+    u32 affinity
+    u32 pe                       # index + 1, 0 = empty
+
+cdef struct SysDecode:           # one system register, from the register table: see decode.pxi
+    u64 write_mask
+    u32 needs
+    u8 kind
+    u8 access                    # READABLE | WRITABLE; 0 when this GIC has no such register
+    u8 trap
+    u8 min_el
+    u8 index
+    u8 intid                     # reads an INTID: 1023 when there is nothing
+    u8 conditional               # exists under conditions of the PE's state
+
 cdef struct GicState:
     u32 num_pe
     u32 num_spi                  # 0..988
@@ -113,6 +122,7 @@ cdef struct GicState:
     u32 nsacr[128]
     Shared *spi                  # SHARED_SLOTS
     PeState *pe                  # num_pe
+    PeCold *cold                 # num_pe
     u8 *lines                    # num_pe: copy of PeState.lines, for views
     u64 *accessible              # bitmap of accessible PEs
     # PEs whose lines changed
@@ -128,8 +138,9 @@ cdef struct GicState:
     u16 bucket_free
     u16 pool_size
     # Affinity table
-    u32 *aff_slot                # PE index + 1 by hash, 0 = empty
+    AffinitySlot *aff_slot
     u32 aff_mask
+    SysDecode sysreg[64]         # the table's rows as this configuration has them
     # Memory map
     u64 dist_base
     RedistRegion *region
@@ -139,12 +150,29 @@ cdef struct GicState:
     u64 sgi_dropped
 
 
-cdef inline PrivateHot *hot_word(PeState *p, u32 word) noexcept nogil:
-    return &p.w0 if word == 0 else &p.wx[word - 1]
+cdef inline PeCold *cold_of(GicState *s, PeState *p) noexcept nogil:
+    return &s.cold[p - s.pe]
 
 
-cdef inline u32 *ap_word(PeState *p, u32 group, u32 word) noexcept nogil:
-    return &p.ap0[group] if word == 0 else &p.ap_hi[(word - 1) * 3 + group]
+cdef inline PrivateHot *private_word(GicState *s, PeState *p, u32 word) noexcept nogil:
+    return &p.w0 if word == 0 else &cold_of(s, p).wx[word - 1]
+
+
+cdef inline u8 *private_prio(GicState *s, PeState *p, u32 slot) noexcept nogil:
+    return &p.prio[slot] if slot < NUM_PRIVATE else &cold_of(s, p).prio[slot - NUM_PRIVATE]
+
+
+cdef inline u32 *ap_word(GicState *s, PeState *p, u32 group, u32 word) noexcept nogil:
+    return &p.ap0[group] if word == 0 else &cold_of(s, p).ap_hi[(word - 1) * 3 + group]
+
+
+cdef inline bint nmi_is_active(PeState *p, u32 group) noexcept nogil:
+    """The NMI flag of a group's AP1R0; kept in PeState.flags."""
+    return p.flags >> (PE_NMI_SHIFT + group) & 1
+
+
+cdef inline void nmi_set_active(PeState *p, u32 group, bint active) noexcept nogil:
+    p.flags = p.flags & <u8>~(1 << (PE_NMI_SHIFT + group)) | <u8>(active << (PE_NMI_SHIFT + group))
 
 
 cdef inline u32 private_words(GicState *s) noexcept nogil:
@@ -167,7 +195,7 @@ cdef inline u32 shared_valid(GicState *s, u32 word) noexcept nogil:
 
 cdef inline u8 private_group(GicState *s, PeState *p, u32 slot) noexcept nogil:
     """Group of a private interrupt (IGROUPR/IGRPMODR matrix)."""
-    cdef PrivateHot *h = hot_word(p, slot >> 5)
+    cdef PrivateHot *h = private_word(s, p, slot >> 5)
     cdef u32 bit = slot & 31
     if h.group >> bit & 1:
         return G1NS
@@ -190,7 +218,7 @@ cdef inline u8 nmi_prio(GicState *s, u32 group) noexcept nogil:
 
 cdef inline bint private_is_nmi(GicState *s, PeState *p, u32 slot) noexcept nogil:
     """INMIR acts on Group 1 only: its bit is RES0 while the interrupt is in Group 0."""
-    return p.cold[slot >> 5].nmi >> (slot & 31) & 1 and private_group(s, p, slot) != G0
+    return cold_of(s, p).nmi[slot >> 5] >> (slot & 31) & 1 and private_group(s, p, slot) != G0
 
 
 cdef inline bint shared_is_nmi(GicState *s, u32 slot) noexcept nogil:
@@ -215,17 +243,18 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.aff_mask = table - 1
     s.pool_size = <u16>waiting
     s.pe = <PeState *>zalloc(s.num_pe * sizeof(PeState))
+    s.cold = <PeCold *>zalloc(s.num_pe * sizeof(PeCold))
     s.spi = <Shared *>zalloc(SHARED_SLOTS * sizeof(Shared))
     s.lines = <u8 *>zalloc(s.num_pe)
     s.accessible = <u64 *>zalloc((s.num_pe + 63) // 64 * 8)
     s.poll = <u32 *>zalloc(s.num_pe * 4)
     s.notify = <u32 *>zalloc(s.num_pe * 4)
-    s.aff_slot = <u32 *>zalloc(table * 4)
+    s.aff_slot = <AffinitySlot *>zalloc(table * sizeof(AffinitySlot))
     s.region = <RedistRegion *>zalloc(s.num_region * sizeof(RedistRegion))
     # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing.
     s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
     s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
-    if (s.pe == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL or s.poll == NULL or s.notify == NULL
+    if (s.pe == NULL or s.cold == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL or s.poll == NULL or s.notify == NULL
             or s.aff_slot == NULL or s.region == NULL or s.queue == NULL or s.bucket == NULL):
         return False
     for i in range(SHARED_SLOTS):
@@ -237,6 +266,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
 
 cdef void state_free(GicState *s) noexcept nogil:
     free(s.pe)
+    free(s.cold)
     free(s.spi)
     free(s.lines)
     free(s.accessible)
@@ -250,17 +280,18 @@ cdef void state_free(GicState *s) noexcept nogil:
 
 cdef void cpuif_reset_fields(GicState *s, PeState *p) noexcept nogil:
     """ICC_* of one PE at its reset values (architecture notes 5.2); UNKNOWN fields are 0, BPRs at their minimum."""
+    cdef PeCold *c = cold_of(s, p)
     memset(&p.ap0[0], 0, sizeof(p.ap0))
-    memset(&p.ap_hi[0], 0, sizeof(p.ap_hi))
-    p.nmi_active = 0
+    memset(&c.ap_hi[0], 0, sizeof(c.ap_hi))
+    nmi_set_active(p, G1S, False)
+    nmi_set_active(p, G1NS, False)
     p.pmr = 0
     p.igrpen = 0
     p.eoimode = 0
-    p.cbpr = 0
-    p.pmhe = 0
-    p.bpr[G0] = 7 - s.prebits
-    p.bpr[G1S] = 7 - s.prebits
-    p.bpr[G1NS] = 8 - s.prebits
+    c.cbpr = 0
+    c.bpr[G0] = 7 - s.prebits
+    c.bpr[G1S] = 7 - s.prebits
+    c.bpr[G1NS] = 8 - s.prebits
     p.running = PRIO_IDLE
 
 
@@ -268,20 +299,21 @@ cdef void redist_reset_fields(GicState *s, PeState *p) noexcept nogil:
     """GICR_* of one PE at its reset values (architecture notes 2.7); input wires keep their level."""
     cdef u32 word
     cdef PrivateHot *h
+    cdef PeCold *c = cold_of(s, p)
     for word in range(PRIVATE_WORDS):
-        h = hot_word(p, word)
+        h = private_word(s, p, word)
         h.latch = 0
         h.active = 0
         h.group = 0
         h.grpmod = 0
         h.edge = 0xFFFF if word == 0 else 0
-        p.cold[word].enable = 0
-        p.cold[word].nmi = 0
+        c.enable[word] = 0
+        c.nmi[word] = 0
     memset(&p.prio[0], 0, sizeof(p.prio))
-    p.nsacr = 0
-    p.dpg = 0
-    p.statusr[0] = 0
-    p.statusr[1] = 0
+    memset(&c.prio[0], 0, sizeof(c.prio))
+    c.nsacr = 0
+    c.statusr[0] = 0
+    c.statusr[1] = 0
     p.flags = (p.flags | PE_ASLEEP) & ~PE_HAS_NMI
 
 
