@@ -1,0 +1,37 @@
+"""The README's examples run as printed and print what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Every ```python block, with the ```text block that follows it directly: what it prints.
+EXAMPLES = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_every_python_block_of_the_readme_is_tested() -> None:
+    assert len(EXAMPLES) == README.count("```python") > 0
+
+
+@pytest.mark.parametrize(("program", "printed"), EXAMPLES)
+def test_readme_example_prints_what_the_readme_says(program: str, printed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, filter(None, sys.path)))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == (printed, "")
+
+
+def test_every_link_of_the_documents_leads_to_a_file() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
