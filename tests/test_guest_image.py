@@ -121,20 +121,23 @@ class QemuGuest:
         self.uart = uart
         self.process = process
         self._qtest = qtest
+        self._open = [qtest, uart]
         self._received = {qtest: b"", uart: b""}
 
     def _receive(self) -> None:
         """Wait for bytes on either socket: a UART that nobody reads would stop the guest, and with it QEMU."""
-        ready, _, _ = select.select(list(self._received), [], [], DEADLINE)
+        ready, _, _ = select.select(self._open, [], [], DEADLINE)
         assert ready, f"QEMU is silent, the guest's last words: {self._received[self.uart]!r}"
         for source in ready:
             received = source.recv(65536)
-            assert received, f"QEMU is gone, the guest's last words: {self._received[self.uart]!r}"
+            if not received:
+                self._open.remove(source)
             self._received[source] += received
 
     def _wait_bytes(self, source: socket.socket, end: bytes) -> bytes:
         """Everything received from source up to `end`."""
         while end not in self._received[source]:
+            assert source in self._open, f"QEMU is gone, the guest's last words: {self._received[self.uart]!r}"
             self._receive()
         before, _, self._received[source] = self._received[source].partition(end)
         return before
@@ -168,9 +171,10 @@ class QemuGuest:
 
     @property
     def log(self) -> list[tuple[int, int]]:
-        head = guests.LOG_ENTRIES_OFFSET
-        (count,) = struct.unpack("<I", self.read(guests.LOG_OFFSET, 4))
-        return guests.parse_log(self.read(0, head + 4 * count))
+        count = self.read(guests.LOG_OFFSET, 4)
+        entries = self.read(guests.LOG_ENTRIES_OFFSET, 4 * max(struct.unpack("<I", count)[0], 1))
+        # As it was when the count was read: a running guest goes on writing.
+        return guests.parse_log(bytes(guests.LOG_OFFSET) + count.ljust(16, b"\0") + entries)
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + DEADLINE
