@@ -1,0 +1,14 @@
+"""The `gicv3` command."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; exits the process with its status."""
+    try:
+        from gicv3.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("rich", "typer"):
+            raise
+        sys.exit("the gicv3 command needs its extra packages: pip install 'gicv3[cli]'")
+    app()
