@@ -248,6 +248,7 @@ cdef class Gic:
 
     @property
     def on_line(self):
+        """Callable (pe, line, level) run for each line that changed, after the state is final; or None."""
         return self._on_line
 
     @on_line.setter
@@ -260,6 +261,7 @@ cdef class Gic:
             memcpy(self.notified, self.s.lines, self.s.num_pe)      # changes count from now on
 
     def changed(self):
+        """PEs whose lines moved since the last call, each once."""
         cdef u32 i
         cdef list result
         with self.mutex:
@@ -271,6 +273,7 @@ cdef class Gic:
 
     @property
     def lines(self):
+        """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, keeps the GIC alive."""
         cdef _Bytes view = _Bytes.__new__(_Bytes)
         view.gic = self
         view.data = self.s.lines
@@ -284,12 +287,14 @@ cdef class Gic:
     # --- inputs ------------------------------------------------------------------------------------------------------
 
     def set_spi(self, intid, bint level):
+        """Drive the input wire of an SPI; a rising edge latches if it is edge-triggered."""
         cdef u32 slot = arg_spi(self, intid)
         with self.mutex:
             spi_set_line(self.s, slot, level)
         self.drain()
 
     def pulse_spi(self, intid):
+        """Raise and lower the input wire of an SPI: one edge."""
         cdef u32 slot = arg_spi(self, intid)
         with self.mutex:
             spi_set_line(self.s, slot, True)
@@ -297,6 +302,7 @@ cdef class Gic:
         self.drain()
 
     def set_ppi(self, pe, intid, bint level):
+        """Drive the input wire of a PPI; a rising edge latches if it is edge-triggered."""
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
@@ -304,6 +310,7 @@ cdef class Gic:
         self.drain()
 
     def pulse_ppi(self, pe, intid):
+        """Raise and lower the input wire of a PPI: one edge."""
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
@@ -325,17 +332,20 @@ cdef class Gic:
     # --- memory-mapped registers ---------------------------------------------------------------------------------------
 
     def mmio_read(self, u64 address, u32 size=4, secure=None, pe=0):
+        """Read `size` bytes at a physical address; a bad access reads 0 and is counted."""
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         with self.mutex:
             return self.c_mmio_read(address, size, is_secure)
 
     def mmio_write(self, u64 address, u64 value, u32 size=4, secure=None, pe=0):
+        """Write `size` bytes at a physical address; a bad access is ignored and counted."""
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         with self.mutex:
             self.c_mmio_write(address, value, size, is_secure)
         self.drain()
 
     def frame_read(self, u32 frame, u32 offset, u32 size=4, secure=None, index=0):
+        """Read `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
         cdef u32 pe = arg_pe(self, index)
         cdef bint is_secure = arg_secure(self, secure, pe)
         arg_frame(frame)
@@ -343,6 +353,7 @@ cdef class Gic:
             return frame_read(self.s, frame, pe, offset, size, is_secure)
 
     def frame_write(self, u32 frame, u32 offset, u64 value, u32 size=4, secure=None, index=0):
+        """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
         cdef u32 pe = arg_pe(self, index)
         cdef bint is_secure = arg_secure(self, secure, pe)
         arg_frame(frame)
@@ -353,6 +364,7 @@ cdef class Gic:
     # --- system registers ------------------------------------------------------------------------------------------------
 
     def sysreg_read(self, pe, reg):
+        """Read a system register as software on the PE; 0 when the access is UNDEFINED or trapped."""
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
         cdef u64 value = 0
@@ -362,6 +374,7 @@ cdef class Gic:
         return value
 
     def sysreg_write(self, pe, reg, u64 value):
+        """Write a system register as software on the PE; ignored when the access is UNDEFINED or trapped."""
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
         with self.mutex:
@@ -397,21 +410,27 @@ cdef class Gic:
 
     @property
     def num_pe(self):
+        """Number of PEs, accessible or not."""
         return self.s.num_pe
 
     def proc_num(self, u64 mpidr):
+        """PE with this affinity (MPIDR form), or -1; O(1)."""
         return self.c_proc_num(mpidr)
 
     def affinity(self, pe):
+        """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0."""
         return affinity_unpack(self.s.cold[arg_pe(self, pe)].affinity)
 
     def is_accessible(self, pe):
+        """True while the PE's CPU interface may be used: a vCPU is plugged there."""
         return self.s.pe[arg_pe(self, pe)].flags & PE_ACCESSIBLE != 0
 
     def cpu(self, pe):
+        """The object given to `set_cpustate` when a vCPU was plugged at this PE, or None."""
         return self._cpus.get(arg_pe(self, pe))
 
     def set_cpustate(self, pe, cpu, bint accessible):
+        """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE."""
         cdef u32 index = arg_pe(self, pe)
         if accessible:
             if cpu is not None:
@@ -465,12 +484,14 @@ cdef class Gic:
         self.drain()
 
     def reset_cpuif(self, pe):
+        """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`."""
         cdef u32 index = arg_pe(self, pe)
         with self.mutex:
             cpuif_reset(self.s, index)
         self.drain()
 
     def reset(self):
+        """Reset of the Distributor and all redistributors; wires keep their level, CPU interfaces their state."""
         with self.mutex:
             gic_reset(self.s)
         self.drain()
@@ -478,6 +499,7 @@ cdef class Gic:
     # --- inspection --------------------------------------------------------------------------------------------------
 
     def check(self):
+        """Verify every invariant by full recomputation; GicError names the first that is broken."""
         cdef Failure failure
         cdef u32 rule
         with self.mutex:
@@ -489,6 +511,7 @@ cdef class Gic:
             raise GicError(f"invariant {rule} broken at {', '.join(where) or 'the GIC'}: {_INVARIANTS[rule]}")
 
     def counters(self, pe):
+        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}."""
         cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
         return {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2]}
 

@@ -1,0 +1,446 @@
+"""The compiled core. Embedders use `Gic` through its subclass `gicv3.GICv3`; Cython code cimports it (_core.pxd)."""
+
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Any, Self, TypeAlias
+
+import numpy
+import numpy.typing
+from typing_extensions import disjoint_base
+
+from gicv3.errors import ConfigError as ConfigError
+from gicv3.errors import GicError as GicError
+from gicv3.gic import GICv3Config
+from gicv3.registers import REGISTERS as REGISTERS
+from gicv3.registers import SYSREGS as SYSREGS
+from gicv3.registers import SysReg as SysReg
+from gicv3.registers import encode as encode
+
+_Register: TypeAlias = int | str | tuple[int, int, int, int, int]
+
+class Line(IntFlag):
+    """Output lines of a PE, as bits of its byte in `Gic.lines`."""
+
+    IRQ = 1
+    FIQ = 2
+    VIRQ = 4
+    VFIQ = 8
+    NMI = 16
+    VNMI = 32
+    MAINT = 64
+    WAKE = 128
+
+@disjoint_base
+class Gic:
+    """Distributor, redistributors and CPU interfaces of one GICv3.
+
+    A guest's mistakes never raise: its bad accesses read 0, are ignored and counted (`totals`). An embedder's mistakes
+    raise `ConfigError` with the value and the limit, and change nothing.
+
+    Thread safety: every method may be called from any thread. One that changes state holds the GIC's lock meanwhile,
+    then runs `on_line` without it; while one thread runs callbacks, the changes that others make are told by it, too.
+    """
+
+    def __new__(cls, config: GICv3Config, *_args: Any, **_kwargs: Any) -> Self:
+        """Allocate the state for all PEs of a configuration, in reset, every PE accessible and asleep.
+
+        Parameters
+        ----------
+        config : what is configurable, see `gicv3.GICv3Config`.
+
+        Raises
+        ------
+        ConfigError : two PEs have the same affinity.
+        MemoryError : there is no memory for so many PEs.
+        """
+
+    @property
+    def config(self) -> GICv3Config:
+        """The configuration this GIC was made from."""
+
+    @property
+    def num_pe(self) -> int:
+        """Number of PEs, accessible or not: 1..65536."""
+
+    # Outputs
+
+    @property
+    def on_line(self) -> Callable[[int, Line, bool], object] | None:
+        """Callable (pe, line, level) run for each line that changed, after the state is final; or None.
+
+        It may call any method of this GIC; the changes it makes are told when it has returned. When calls raise, the
+        rest still run; then the exception is raised again from the method that caused the change, several together as
+        an ExceptionGroup. Setting it tells nothing of what changed before.
+
+        Raises
+        ------
+        ConfigError : set to something that is neither callable nor None.
+        """
+
+    @on_line.setter
+    def on_line(self, callback: Callable[[int, Line, bool], object] | None) -> None: ...
+    @property
+    def lines(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, keeps the GIC alive."""
+
+    def line(self, pe: int) -> int:
+        """Output lines of one PE as an int of `Line` bits.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def changed(self) -> list[int]:
+        """PEs whose lines moved since the last call, each once.
+
+        Returns
+        -------
+        PE indexes in the order of their first change; a PE whose lines moved and moved back is among them.
+        """
+
+    # Inputs
+
+    def set_spi(self, intid: int, level: bool) -> None:
+        """Drive the input wire of an SPI; a rising edge latches if it is edge-triggered.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+        level : the wire's level from now on.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
+
+    def pulse_spi(self, intid: int) -> None:
+        """Raise and lower the input wire of an SPI: one edge if it was low, none if it was high; it ends low.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
+
+    def set_ppi(self, pe: int, intid: int, level: bool) -> None:
+        """Drive the input wire of a PPI; a rising edge latches if it is edge-triggered.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+        level : the wire's level from now on.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
+
+    def pulse_ppi(self, pe: int, intid: int) -> None:
+        """Raise and lower the input wire of a PPI: one edge if it was low, none if it was high; it ends low.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
+
+    def spi_line(self, intid: int) -> bool:
+        """Level of an SPI's input wire.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
+
+    def ppi_line(self, pe: int, intid: int) -> bool:
+        """Level of a PPI's input wire.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
+
+    # Memory-mapped registers
+
+    def mmio_read(self, address: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> int:
+        """Read `size` bytes at a physical address; a bad access reads 0 and is counted.
+
+        Parameters
+        ----------
+        address : physical address, 64 bits; outside every frame is a bad access.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `pe`.
+        pe : PE index of the requester, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def mmio_write(self, address: int, value: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> None:
+        """Write `size` bytes at a physical address; a bad access is ignored and counted.
+
+        Parameters
+        ----------
+        address : physical address, 64 bits; outside every frame is a bad access.
+        value : 64 bits, of which the low 8 * `size` count.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `pe`.
+        pe : PE index of the requester, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def frame_read(self, frame: int, offset: int, size: int = 4, secure: bool | None = None, index: int = 0) -> int:
+        """Read `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`.
+
+        Parameters
+        ----------
+        frame : `gicv3.Frame.GICD`, `RD` or `SGI`.
+        offset : 32 bits; 0x10000 and above is a bad access.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `index`.
+        index : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such frame or PE.
+        """
+
+    def frame_write(
+        self, frame: int, offset: int, value: int, size: int = 4, secure: bool | None = None, index: int = 0
+    ) -> None:
+        """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`.
+
+        Parameters
+        ----------
+        frame : `gicv3.Frame.GICD`, `RD` or `SGI`.
+        offset : 32 bits; 0x10000 and above is a bad access.
+        value : 64 bits, of which the low 8 * `size` count.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `index`.
+        index : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such frame or PE.
+        """
+
+    # System registers
+
+    def sysreg_read(self, pe: int, reg: _Register) -> int:
+        """Read a system register as software on the PE; 0 when the access is UNDEFINED or trapped.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1, whose context decides.
+        reg : `gicv3.SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
+
+        Raises
+        ------
+        ConfigError : there is no such PE, the name is unknown, or the encoding is out of range.
+        """
+
+    def sysreg_write(self, pe: int, reg: _Register, value: int) -> None:
+        """Write a system register as software on the PE; ignored when the access is UNDEFINED or trapped.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1, whose context decides.
+        reg : `gicv3.SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
+        value : 64 bits.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, the name is unknown, or the encoding is out of range.
+        """
+
+    def _sysreg_access(self, pe: int, reg: _Register, value: int | None) -> tuple[int, int]: ...
+    def _set_context(
+        self, pe: int, el: int, secure: bool, scr_el3: int, hcr_el2: int, nmi_enabled: bool
+    ) -> None: ...
+
+    # Hotplug
+
+    def proc_num(self, mpidr: int) -> int:
+        """PE with this affinity, or -1; O(1) at any number and assignment of affinities.
+
+        Parameters
+        ----------
+        mpidr : affinity in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0; any other bit set finds no PE.
+        """
+
+    def affinity(self, pe: int) -> int:
+        """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def is_accessible(self, pe: int) -> bool:
+        """True while the PE's CPU interface may be used: a vCPU is plugged there.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def cpu(self, pe: int) -> Any:
+        """The object given to `set_cpustate` when a vCPU was plugged at this PE, or None.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def set_cpustate(self, pe: int, cpu: object, accessible: bool) -> None:
+        """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE.
+
+        An unplugged PE drives no line; its redistributor, CPU interface and context are as after a reset, its PPI wires
+        low, and its redistributor's registers still work. SGIs sent to it are dropped and counted. SPIs routed to it
+        stay pending for the next vCPU; one that was active on it stays active in the Distributor.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        cpu : the embedder's object for the vCPU, kept until it is unplugged, or None.
+        accessible : the CPU interface may be used from now on.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def set_accessible_range(self, first: int, count: int, accessible: bool) -> None:
+        """`set_cpustate` without an object for `count` PEs from `first`: how a machine marks its absent slots.
+
+        Parameters
+        ----------
+        first : first PE index, 0..num_pe-1.
+        count : number of PEs, 0..num_pe-first.
+        accessible : their CPU interfaces may be used from now on.
+
+        Raises
+        ------
+        ConfigError : the range leaves 0..num_pe-1.
+        """
+
+    def save_pe(self, pe: int) -> bytes:
+        """All state of one PE as bytes: redistributor, wires, CPU interface, context, accessibility; not the object.
+
+        For `restore_pe` of the same GIC in the same process; no format to store.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def restore_pe(self, pe: int, saved: bytes) -> None:
+        """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        saved : what `save_pe` returned.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `saved` has another length or is another PE's.
+        """
+
+    def reset_cpuif(self, pe: int) -> None:
+        """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def reset(self) -> None:
+        """Reset of the Distributor and all redistributors; wires keep their level, CPU interfaces their state."""
+
+    # Inspection
+
+    def check(self) -> None:
+        """Verify every invariant by full recomputation: O(PEs + SPIs), for tests.
+
+        Raises
+        ------
+        GicError : an invariant is broken; the text names the first, with its PE and INTID.
+        """
+
+    def counters(self, pe: int) -> dict[str, int]:
+        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def totals(self) -> dict[str, int]:
+        """Counts of the whole GIC: {"bad_access", "sgi_dropped"}.
+
+        Returns
+        -------
+        bad_access : accesses of memory that hit no register, or one with a wrong size, alignment or direction.
+        sgi_dropped : SGIs sent to a PE without a vCPU.
+        """
+
+    def state_digest(self) -> bytes:
+        """A digest of all architectural state: equal for equal state, whatever history led to it.
+
+        Returns
+        -------
+        16 bytes, to compare inside one process.
+        """
+
+    def _bytes_per_pe(self) -> tuple[float, int]: ...
