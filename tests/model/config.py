@@ -1,0 +1,57 @@
+"""What the slow model is built from, under ``gicv3.GICv3Config``'s names, so that one set of keywords builds both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Size and options of a modelled GIC.
+
+    Parameters: as ``gicv3.GICv3Config``; only what the physical interrupt path needs.
+    """
+
+    cpus: int | None = None
+    affinities: Sequence[int] | None = None
+    spis: int = 988
+    priority_bits: int = 5
+    security: bool = False
+    el2: bool = False
+    dist_base: int = 0x0800_0000
+    redist_regions: Sequence[tuple[int, int]] | None = None
+    id_bits: int = 16
+    hpp_rule: str = "filter"
+    apr_rule: str = "minimum"
+    espis: int = 0
+    eppis: int = 0
+    message_spis: bool = False
+    one_of_n: bool = False
+    range_selector: bool = False
+    nmi: bool = False
+    statusr: bool = False
+
+    def affinity_list(self) -> list[int]:
+        """Return the affinity of each PE in MPIDR form (Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0)."""
+        if self.affinities is not None:
+            return list(self.affinities)
+        result = []
+        for index in range(self.cpus or 1):
+            aff0, rest = index % 16, index // 16
+            aff1, rest = rest % 256, rest // 256
+            aff2, aff3 = rest % 256, rest // 256
+            result.append(aff3 << 32 | aff2 << 16 | aff1 << 8 | aff0)
+        return result
+
+    def spi_intids(self) -> list[int]:
+        """Return the implemented SPIs: 32 up to 31 + spis, never beyond 1019 (section 1)."""
+        return [intid for intid in range(32, 32 + self.spis) if intid <= 1019]
+
+    def espi_intids(self) -> list[int]:
+        """Return the implemented extended SPIs, 4096 upwards (section 1)."""
+        return list(range(4096, 4096 + self.espis))
+
+    def eppi_intids(self) -> list[int]:
+        """Return the implemented extended PPIs, 1056 upwards (section 1)."""
+        return list(range(1056, 1056 + self.eppis))

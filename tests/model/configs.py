@@ -1,0 +1,51 @@
+"""The configurations that the core and the model are compared in: keywords of GICv3Config and of ModelConfig alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Every affinity level used, Aff0 above 15 (out of an SGI's reach without a range selector), gaps everywhere.
+SPARSE = (0x0, 0x3, 0x11, 0x1_02, 0xFF_0000, 0x07_0000_0000, 0x07_0001_0203, 0xFF_00FF_FFFF)
+
+SINGLE: dict[str, Any] = {"cpus": 4, "spis": 32}
+TWO_STATES: dict[str, Any] = {"cpus": 4, "spis": 32, "security": True, "el2": True}
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "ds1": {**SINGLE, "spis": 64},
+    "ds1-p4": {**SINGLE, "priority_bits": 4},
+    "ds1-p6": {**SINGLE, "priority_bits": 6},
+    "ds1-p7": {**SINGLE, "priority_bits": 7},
+    "ds1-p8": {**SINGLE, "priority_bits": 8},
+    "ds1-gate": {**SINGLE, "hpp_rule": "gate"},
+    "ds1-bpr": {**SINGLE, "apr_rule": "bpr", "priority_bits": 8},
+    "ds1-one": {"cpus": 1, "spis": 32},
+    "ds1-nospi": {"cpus": 3, "spis": 0},
+    "ds1-988": {"cpus": 2, "spis": 988},
+    "ds1-sparse": {"affinities": SPARSE, "spis": 32, "redist_regions": ((0x080A_0000, 3), (0x0A00_0000, 5))},
+    "ds0": {**TWO_STATES, "spis": 64},
+    "ds0-p6": {**TWO_STATES, "priority_bits": 6},
+    "ds0-p8": {**TWO_STATES, "priority_bits": 8},
+    "ds0-gate": {**TWO_STATES, "hpp_rule": "gate"},
+    "ds0-bpr": {**TWO_STATES, "apr_rule": "bpr", "priority_bits": 7},
+    "ds0-el3": {**TWO_STATES, "el2": False},
+    "ds0-sparse": {"affinities": SPARSE, "spis": 32, "security": True},
+    "ext": {**SINGLE, "espis": 64, "eppis": 64},
+    "ext-ds0": {**TWO_STATES, "espis": 32, "eppis": 32},
+    "msi": {**SINGLE, "message_spis": True},
+    "msi-ds0": {**TWO_STATES, "message_spis": True},
+    "rss": {"affinities": SPARSE, "spis": 32, "range_selector": True},
+    "nmi": {**SINGLE, "nmi": True},
+    "nmi-ds0": {**TWO_STATES, "nmi": True},
+    "statusr": {**SINGLE, "statusr": True},
+    "all-ds0": {
+        "affinities": SPARSE,
+        "spis": 64,
+        "security": True,
+        "espis": 64,
+        "eppis": 32,
+        "message_spis": True,
+        "range_selector": True,
+        "nmi": True,
+        "statusr": True,
+    },
+}

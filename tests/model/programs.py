@@ -1,0 +1,497 @@
+"""Random programs of GIC operations, biased to be interesting: seeded, so that a number names a program."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .config import ModelConfig
+from .mmio import GICD_ROWS, RD_ROWS, SGI_ROWS, Row
+from .state import HCR_FMO, HCR_IMO, SCR_EEL2, SCR_FIQ, SCR_IRQ, SCR_NS
+from .sysregs import REGISTERS, encoding
+
+FRAME_ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS}
+BITMAPS = ("ISENABLER", "ICENABLER", "ISPENDR", "ICPENDR", "ISACTIVER", "ICACTIVER", "IGROUPR", "IGRPMODR", "INMIR")
+
+PER_INTID = [(name, 1) for name in BITMAPS] + [("IPRIORITYR", 8), ("ICFGR", 2), ("NSACR", 2)]
+
+
+class Op(NamedTuple):
+    """One operation: the name of a call of the GIC, or of a step the runner resolves, and its arguments."""
+
+    call: str
+    args: tuple[Any, ...]
+
+    def code(self) -> str:
+        """Return the operation as a line of Python, register named behind it."""
+        if self.call in ("frame_read", "frame_write"):
+            frame, offset, *rest = self.args
+            value = [f"{rest.pop(0):#x}"] if self.call == "frame_write" else []
+            size, secure, index = rest
+            row = next((r.name for r in FRAME_ROWS[frame] if r.first <= offset <= r.last), "reserved")
+            parts = [f"Frame.{frame}", f"{offset:#06x}", *value, str(size), f"secure={secure}", f"index={index}"]
+            return f"gic.{self.call}({', '.join(parts)})  # {row}"
+        if self.call == "set_context":
+            pe, el, secure, scr, hcr, nmi = self.args
+            return f"gic.set_context({pe}, {el}, {secure}, {scr:#x}, {hcr:#x}, {nmi})"
+        return f"gic.{self.call}({', '.join(f'{a:#x}' if type(a) is int and a > 9 else repr(a) for a in self.args)})"
+
+
+class Generator:
+    """Draws operations for one configuration; each program has its own small pools, so that things meet.
+
+    Parameters:
+        config: what the GIC is built from.
+        seed: names the program; the same seed gives the same operations.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int) -> None:
+        self.config = config
+        self.rng = rng = random.Random(seed)
+        self.affinities = config.affinity_list()
+        self.count = len(self.affinities)
+        self.pes = rng.sample(range(self.count), min(self.count, rng.randint(1, 4)))
+        self.sgis = rng.sample(range(16), rng.randint(1, 3))
+        self.ppis = rng.sample([*range(16, 32), *config.eppi_intids()], rng.randint(1, 3))
+        spis = [*config.spi_intids(), *config.espi_intids()]
+        edges = [i for i in (32, 33, 63, 64, 1019, 4096, 4127, 4128) if i in spis] + spis[-1:]
+        self.spis = list({rng.choice(rng.choice((spis, edges))) for _ in range(rng.randint(2, 6))}) if spis else []
+        keep = 0xFF << 8 - config.priority_bits & 0xFF
+        levels = [0x00, 0x40, 0x60, 0x68, 0x70, 0x78, 0x7F, 0x80, 0x82, 0x90, 0xA0, 0xA1, 0xC0, 0xF0, 0xF8, 0xFF]
+        self.levels = [*rng.sample(levels, 5), rng.randrange(256), 0xFF & keep]
+        self.hotplug = rng.random() < 0.3
+        self.touches_ds = config.security and rng.random() < 0.15
+        self.routes_virtual = config.security and rng.random() < 0.1
+        self.steps: list[tuple[int, Callable[[], list[Op]]]] = [
+            (14, self.step_acknowledge),
+            (14, self.step_end),
+            (12, self.step_line),
+            (8, self.step_sgi),
+            (14, self.step_bitmap),
+            (6, self.step_priority),
+            (4, self.step_config),
+            (4, self.step_route if self.spis else self.step_line),
+            (3, self.step_distributor_control),
+            (3, self.step_waker),
+            (8, self.step_mask),
+            (4, self.step_observe),
+            (4, self.step_group_enable),
+            (3, self.step_active_priorities),
+            (4, self.step_any_register),
+            (3, self.step_odd_access),
+            (2, self.step_odd_sysreg),
+            (1, self.step_hotplug),
+        ]
+        if config.security:
+            self.steps.append((12, self.step_context))
+        if config.message_spis and self.spis:
+            self.steps.append((8, self.step_message))
+        if config.one_of_n:
+            self.steps.append((4, self.step_dpg))
+        if config.statusr:
+            self.steps.append((4, self.step_statusr))
+
+    # ---- drawing
+
+    def program(self, length: int) -> list[Op]:
+        """Return ``length`` operations or a few more; most programs begin by setting the GIC up."""
+        ops: list[Op] = self.prologue() if self.rng.random() < 0.9 else []
+        weights, steps = [w for w, _ in self.steps], [s for _, s in self.steps]
+        while len(ops) < length:
+            ops += self.rng.choices(steps, weights)[0]()
+        return ops
+
+    def dump(self) -> list[Op]:
+        """Return reads of all state that the program can have touched, and of a little that it cannot have."""
+        states = (True, False) if self.config.security else (False,)
+        words = {0, 32, *(intid // 32 * 32 for intid in self.spis), self.rng.randrange(1, 32) * 32}
+        ops = [self.read("GICD", offset, 4, secure) for offset in (0, 4, 8, 0x10) for secure in states]
+        for secure in states:
+            for start in sorted(words):
+                for name, per_intid in PER_INTID:
+                    if start >= 32:
+                        _, first, _ = self.place(name, start, per_intid)
+                        offsets = range(first, first + 4 * per_intid, 4)
+                        ops += [self.read("GICD", offset, 4, secure) for offset in offsets]
+            for intid in self.spis:
+                offset = 0x8000 + 8 * (intid - 4096) if intid >= 4096 else 0x6000 + 8 * intid
+                ops.append(self.read("GICD", offset, 8, secure))
+            for pe in range(self.count):
+                ops += [self.read("RD", offset, 4, secure, pe) for offset in (0, 8, 12, 0x10, 0x14)]
+                for row in SGI_ROWS:
+                    ops += [self.read("SGI", offset, 4, secure, pe) for offset in range(row.first, row.last + 1, 4)]
+        for pe in range(self.count):
+            ops += self.dump_cpu_interface(pe)
+        return ops
+
+    def dump_cpu_interface(self, pe: int) -> list[Op]:
+        """Return reads of every register of a CPU interface that a read does not change, from each state there is."""
+        names = [n for n, r in REGISTERS.items() if r.access == "RW" or "HPPIR" in n or "RPR" in n]
+        contexts: list[tuple[int, bool, int]] = []
+        if self.config.security:
+            contexts = [(1, False, SCR_NS), (1, False, SCR_NS | SCR_FIQ), (1, True, 0), (3, True, 0), (3, True, SCR_NS)]
+        ops = [Op("sysreg_access", (pe, name, None)) for name in names]
+        for el, secure, scr in contexts:
+            ops.append(Op("set_context", (pe, el, secure, scr, 0, False)))
+            ops += [Op("sysreg_access", (pe, name, None)) for name in names]
+        return ops
+
+    def prologue(self) -> list[Op]:
+        """Return what a careless operating system does at start."""
+        rng, ops = self.rng, []
+        if self.config.security and rng.random() < 0.8:
+            ops += [self.context_op(pe, 3) for pe in range(self.count)]
+        ops.append(self.write("GICD", 0x0000, rng.choice((0x7, 0x37, 0x37, 0x2)), secure=True))
+        for pe in range(self.count):
+            if rng.random() < 0.95:
+                ops.append(self.write("RD", 0x14, 0, secure=True, index=pe))
+            ops.append(Op("sysreg_access", (pe, "ICC_PMR_EL1", rng.choice((0xFF, 0xFF, 0xF8, 0xF0, 0x80)))))
+            ops.append(Op("sysreg_access", (pe, "ICC_IGRPEN0_EL1", int(rng.random() < 0.9))))
+            ops.append(Op("sysreg_access", (pe, "ICC_IGRPEN1_EL1", int(rng.random() < 0.9))))
+            if self.config.security:
+                ops.append(Op("sysreg_access", (pe, "ICC_IGRPEN1_EL3", rng.choice((0, 1, 2, 3, 3)))))
+            ops.append(self.write("SGI", 0x80, rng.getrandbits(32), secure=True, index=pe))
+            ops.append(self.write("SGI", 0x100, 0xFFFF_FFFF, secure=True, index=pe))
+            if self.config.security:
+                ops.append(self.write("SGI", 0xD00, rng.getrandbits(32), secure=True, index=pe))
+                ops.append(self.write("SGI", 0xE00, rng.getrandbits(32), secure=True, index=pe))
+        for intid in self.sgis + self.ppis:
+            ops += [self.priority_op(intid, pe, secure=True) for pe in self.pes]
+        for intid in self.spis:
+            ops.append(self.bitmap_op("IGROUPR", intid, secure=True, value=rng.getrandbits(32)))
+            ops.append(self.bitmap_op("ISENABLER", intid, secure=True, value=0xFFFF_FFFF))
+            ops.append(self.priority_op(intid, 0, secure=True))
+            ops.append(self.route_op(intid, secure=True))
+            if self.config.security:
+                ops.append(self.bitmap_op("IGRPMODR", intid, secure=True, value=rng.getrandbits(32)))
+        if rng.random() < 0.7:
+            ops += [self.context_op(pe) for pe in range(self.count)] if self.config.security else []
+        return ops
+
+    def pe(self) -> int:
+        """Return one of the program's PEs, rarely any."""
+        return self.rng.choice(self.pes) if self.rng.random() < 0.95 else self.rng.randrange(self.count)
+
+    def intid(self) -> int:
+        """Return one of the program's interrupts."""
+        return self.rng.choice(self.rng.choice([pool for pool in (self.sgis, self.ppis, self.spis) if pool]))
+
+    def secure(self) -> bool:
+        """Return the Security state of a memory access."""
+        return self.config.security and self.rng.random() < 0.6
+
+    def some_bits(self, bit: int | None = None) -> int:
+        """Return a 32-bit value: often one interesting bit, sometimes several or all."""
+        roll = self.rng.random()
+        one = 1 << (self.rng.randrange(32) if bit is None else bit)
+        if roll < 0.7:
+            return one
+        if roll < 0.8:
+            return 0xFFFF_FFFF
+        return one | self.rng.getrandbits(32) if roll < 0.9 else self.rng.getrandbits(32) & self.rng.getrandbits(32)
+
+    # ---- single operations
+
+    def write(
+        self, frame: str, offset: int, value: int, size: int = 4, secure: bool | None = None, index: int = 0
+    ) -> Op:
+        """Return a write to a frame."""
+        secure = self.secure() if secure is None else secure
+        return Op("frame_write", (frame, offset, value, size, secure and self.config.security, index))
+
+    def read(self, frame: str, offset: int, size: int = 4, secure: bool | None = None, index: int = 0) -> Op:
+        """Return a read of a frame."""
+        secure = self.secure() if secure is None else secure
+        return Op("frame_read", (frame, offset, size, secure and self.config.security, index))
+
+    def place(self, name: str, intid: int, per_intid: int) -> tuple[str, int, int]:
+        """Return (frame, offset of the 32-bit word, bit) of an interrupt's field of ``per_intid`` bits."""
+        frame = "SGI" if intid < 32 or 1024 <= intid < 1120 else "GICD"
+        extended = frame == "GICD" and intid >= 4096
+        row = next(r for r in FRAME_ROWS[frame] if r.name == name + ("E" if extended else ""))
+        number = intid - 4096 if extended else intid - 1024 if frame == "SGI" and intid >= 1024 else intid
+        bit = number * per_intid
+        return frame, row.first + bit // 32 * 4, bit % 32
+
+    def bitmap_op(
+        self, name: str, intid: int, secure: bool | None = None, value: int | None = None, index: int | None = None
+    ) -> Op:
+        """Return a write to the word of a bitmap that holds an interrupt."""
+        frame, offset, bit = self.place(name, intid, 1)
+        value = self.some_bits(bit) if value is None else value
+        return self.write(frame, offset, value, secure=secure, index=self.pe() if index is None else index)
+
+    def priority_op(self, intid: int, index: int, secure: bool | None = None) -> Op:
+        """Return a write of one interrupt's priority, as a byte or within its word."""
+        frame, offset, bit = self.place("IPRIORITYR", intid, 8)
+        if self.rng.random() < 0.7:
+            return self.write(frame, offset + bit // 8, self.rng.choice(self.levels), 1, secure, index)
+        word = sum(self.rng.choice(self.levels) << 8 * n for n in range(4))
+        return self.write(frame, offset, word, 4, secure, index)
+
+    def route_op(self, intid: int, secure: bool | None = None) -> Op:
+        """Return a write of an SPI's route: mostly to a PE of the program."""
+        rng = self.rng
+        roll = rng.random()
+        if roll < 0.8:
+            value = self.affinities[self.pe()]
+        elif roll < 0.9:
+            value = rng.getrandbits(64)
+        else:
+            value = self.affinities[self.pe()] ^ 1 << rng.choice((0, 1, 8, 16, 31, 32))
+        if self.config.one_of_n and rng.random() < 0.6:
+            value |= 1 << 31
+        offset = 0x8000 + 8 * (intid - 4096) if intid >= 4096 else 0x6000 + 8 * intid
+        if rng.random() < 0.7:
+            return self.write("GICD", offset, value, 8, secure)
+        half = rng.randrange(2)
+        return self.write("GICD", offset + 4 * half, value >> 32 * half & 0xFFFF_FFFF, 4, secure)
+
+    def context_op(self, pe: int, el: int | None = None) -> Op:
+        """Return a change of what a PE executes in."""
+        rng = self.rng
+        el = rng.choices((0, 1, 2, 3), (1, 12, 4 * self.config.el2, 8))[0] if el is None else el
+        scr = rng.choices((0, SCR_FIQ, SCR_IRQ, SCR_FIQ | SCR_IRQ), (10, 6, 2, 2))[0]
+        nonsecure = rng.random() < 0.6
+        if el == 2 and not nonsecure:
+            nonsecure = rng.random() < 0.8
+            scr |= 0 if nonsecure else SCR_EEL2
+        scr |= SCR_NS if nonsecure else 0
+        hcr = rng.choice((HCR_FMO, HCR_IMO, HCR_FMO | HCR_IMO)) if self.routes_virtual and rng.random() < 0.3 else 0
+        secure = el == 3 or not nonsecure
+        nmi = self.config.nmi and rng.random() < 0.6
+        return Op("set_context", (pe, el, secure, scr, hcr, nmi))
+
+    # ---- steps: what software and devices do
+
+    def step_acknowledge(self) -> list[Op]:
+        """Acknowledge: usually where something is signalled, sometimes anywhere."""
+        rng = self.rng
+        if rng.random() < 0.8:
+            return [Op("service", (rng.randrange(64), rng.choice((1, 1, 1, 3)), rng.random() < 0.2))]
+        names = ["ICC_IAR1_EL1", "ICC_IAR1_EL1", "ICC_IAR0_EL1"]
+        if self.config.nmi:
+            names += ["ICC_NMIAR1_EL1"]
+        return [Op("sysreg_access", (self.pe(), rng.choice(names), None))]
+
+    def step_end(self) -> list[Op]:
+        """End or deactivate an interrupt: usually the one acknowledged last, with the register it came from."""
+        rng, pe = self.rng, self.pe()
+        roll = rng.random()
+        if roll < 0.55:
+            return [Op("end_last", (pe, rng.random() < 0.1))]
+        if roll < 0.8:
+            return [Op("deactivate_last", (pe,))]
+        if roll < 0.85:
+            return [self.write("SGI", 0x380, 0xFFFF_FFFF, secure=True, index=pe)]
+        if roll < 0.9 and self.spis:
+            return [self.bitmap_op("ICACTIVER", rng.choice(self.spis), secure=True, value=0xFFFF_FFFF)]
+        name = rng.choice(("ICC_EOIR0_EL1", "ICC_EOIR1_EL1", "ICC_DIR_EL1"))
+        odd = [1019, 1020, 1021, 1022, 1023, 1024, 1056, 4095, 4096, 5119, 8192, 0xFFFF, rng.getrandbits(24)]
+        value = rng.choice((self.intid(), self.intid(), rng.choice(odd), self.intid() | rng.getrandbits(40) << 24))
+        return [Op("sysreg_access", (pe, name, value))]
+
+    def step_line(self) -> list[Op]:
+        """Drive an input wire."""
+        rng = self.rng
+        if self.spis and rng.random() < 0.6:
+            intid = rng.choice(self.spis)
+            if rng.random() < 0.25:
+                return [Op("pulse_spi", (intid,))]
+            return [Op("set_spi", (intid, rng.random() < 0.6))]
+        pe, intid = self.pe(), rng.choice(self.ppis)
+        if rng.random() < 0.25:
+            return [Op("pulse_ppi", (pe, intid))]
+        return [Op("set_ppi", (pe, intid, rng.random() < 0.6))]
+
+    def step_sgi(self) -> list[Op]:
+        """Send an SGI."""
+        rng = self.rng
+        affinity = self.affinities[self.pe()]
+        targets = 1 << (affinity & 15) if rng.random() < 0.6 else rng.getrandbits(16)
+        value = targets | rng.choice(self.sgis) << 24
+        value |= (affinity >> 8 & 0xFF) << 16 | (affinity >> 16 & 0xFF) << 32 | (affinity >> 32) << 48
+        if rng.random() < 0.5:
+            value |= (affinity >> 4 & 15) << 44
+        if rng.random() < 0.2:
+            value |= 1 << 40
+        if rng.random() < 0.05:
+            value ^= 1 << rng.randrange(64)
+        name = rng.choice(("ICC_SGI1R_EL1", "ICC_SGI1R_EL1", "ICC_SGI0R_EL1", "ICC_ASGI1R_EL1"))
+        return [Op("sysreg_access", (self.pe(), name, value))]
+
+    def step_bitmap(self) -> list[Op]:
+        """Write a set or clear register, sometimes reading it back."""
+        rng = self.rng
+        weights = (6, 3, 6, 3, 2, 2, 3, 2 if self.config.security else 0, 4 if self.config.nmi else 0)
+        name, intid = rng.choices(BITMAPS, weights)[0], self.intid()
+        ops = [self.bitmap_op(name, intid)]
+        if rng.random() < 0.3:
+            frame, offset, _ = self.place(name, intid, 1)
+            ops.append(self.read(frame, offset, index=self.pe()))
+        return ops
+
+    def step_priority(self) -> list[Op]:
+        """Write a priority."""
+        return [self.priority_op(self.intid(), self.pe())]
+
+    def step_config(self) -> list[Op]:
+        """Write edge or level configuration, or Non-secure access control."""
+        rng, intid = self.rng, self.intid()
+        if self.config.security and self.spis and rng.random() < 0.5:
+            frame, offset, bit = self.place("NSACR", rng.choice(self.spis), 2)
+            return [self.write(frame, offset, rng.randrange(4) << bit | rng.getrandbits(32) & rng.getrandbits(32))]
+        frame, offset, bit = self.place("ICFGR", intid, 2)
+        value = rng.getrandbits(32) if rng.random() < 0.5 else rng.randrange(4) << bit
+        return [self.write(frame, offset, value, index=self.pe())]
+
+    def step_route(self) -> list[Op]:
+        """Write a route."""
+        return [self.route_op(self.rng.choice(self.spis))]
+
+    def step_distributor_control(self) -> list[Op]:
+        """Write GICD_CTLR."""
+        rng = self.rng
+        value = rng.choice((0, 1, 2, 3, 4, 5, *(7,) * 9, 0x37, rng.getrandbits(32)))
+        value &= ~0x40
+        if self.touches_ds and rng.random() < 0.2:
+            value |= 0x40
+        return [self.write("GICD", 0, value), self.read("GICD", 0)]
+
+    def step_waker(self) -> list[Op]:
+        """Write GICR_WAKER."""
+        value = self.rng.choice((*(0,) * 6, 2, 2, 6, 4, self.rng.getrandbits(32)))
+        pe = self.pe()
+        return [self.write("RD", 0x14, value, index=pe), self.read("RD", 0x14, index=pe)]
+
+    def step_mask(self) -> list[Op]:
+        """Write PMR, a binary point or the modes."""
+        rng, pe = self.rng, self.pe()
+        name = rng.choice(("ICC_PMR_EL1",) * 3 + ("ICC_BPR0_EL1", "ICC_BPR1_EL1", "ICC_CTLR_EL1"))
+        if name == "ICC_PMR_EL1":
+            value = rng.choice((*(0xFF,) * 8, 0xF8, 0xF0, 0, *self.levels))
+        elif name == "ICC_CTLR_EL1":
+            if self.config.security and rng.random() < 0.5:
+                name = "ICC_CTLR_EL3"
+            value = rng.choice((0, 1, 2, 3, rng.getrandbits(7), rng.getrandbits(64)))
+        else:
+            value = rng.randrange(8) if rng.random() < 0.9 else rng.getrandbits(64)
+        ops = [Op("sysreg_access", (pe, name, value))]
+        return [*ops, Op("sysreg_access", (pe, name, None))] if rng.random() < 0.4 else ops
+
+    def step_observe(self) -> list[Op]:
+        """Read what is pending and running."""
+        names = ("ICC_RPR_EL1", "ICC_HPPIR0_EL1", "ICC_HPPIR1_EL1", "ICC_AP0R0_EL1", "ICC_AP1R0_EL1", "ICC_PMR_EL1")
+        pe = self.pe()
+        return [Op("sysreg_access", (pe, name, None)) for name in self.rng.sample(names, 3)]
+
+    def step_group_enable(self) -> list[Op]:
+        """Write a group enable of a CPU interface."""
+        rng = self.rng
+        names = ["ICC_IGRPEN0_EL1", "ICC_IGRPEN1_EL1"] + ["ICC_IGRPEN1_EL3"] * self.config.security
+        name = rng.choice(names)
+        value = rng.choice((3, 3, 1, 2, 0)) if name == "ICC_IGRPEN1_EL3" else int(rng.random() < 0.85)
+        return [Op("sysreg_access", (self.pe(), name, value))]
+
+    def step_active_priorities(self) -> list[Op]:
+        """Read or write an active-priority register: mostly clearing it, sometimes save and restore, rarely noise."""
+        rng = self.rng
+        name = f"ICC_AP{rng.randrange(2)}R{rng.choice((0, 0, 0, 1, 2, 3))}_EL1"
+        roll = rng.random()
+        value = (
+            None if roll < 0.5 else 0 if roll < 0.75 else rng.getrandbits(32) if roll < 0.85 else 1 << rng.randrange(64)
+        )
+        return [Op("sysreg_access", (self.pe(), name, value))]
+
+    def step_any_register(self) -> list[Op]:
+        """Read or write any register of any frame at its proper size."""
+        rng = self.rng
+        frame = rng.choice(("GICD", "GICD", "RD", "SGI"))
+        row = rng.choice(FRAME_ROWS[frame])
+        offset, size = self.somewhere_in(row)
+        if rng.random() < 0.7:
+            return [self.read(frame, offset, size, index=self.pe())]
+        value = rng.getrandbits(8 * size)
+        if frame == "GICD" and row.name == "CTLR":
+            return self.step_distributor_control()
+        return [self.write(frame, offset, value, size, index=self.pe())]
+
+    def somewhere_in(self, row: Row) -> tuple[int, int]:
+        """Return an offset and a proper size within a register array."""
+        size = self.rng.choice(row.sizes)
+        near = min(row.last, row.first + 0x20)  # the implemented interrupts are at the low end
+        last = near if self.rng.random() < 0.7 else row.last
+        return self.rng.randrange(row.first, last + 1) // size * size, size
+
+    def step_odd_access(self) -> list[Op]:
+        """Access a frame in a way that no driver should."""
+        rng = self.rng
+        frame = rng.choice(("GICD", "RD", "SGI"))
+        row = rng.choice(FRAME_ROWS[frame])
+        offset, _ = self.somewhere_in(row)
+        kind = rng.randrange(3)
+        if kind == 0:
+            offset += rng.randrange(1, 8)
+        elif kind == 1:
+            offset = rng.randrange(0x10000)
+        offset, size = offset & 0xFFFF, rng.choice((1, 2, 4, 8))
+        if frame == "GICD" and offset < 4 and size == 4:
+            return []  # GICD_CTLR has its own step, which is careful with DS
+        if rng.random() < 0.5:
+            return [self.read(frame, offset, size, index=self.pe())]
+        return [self.write(frame, offset, rng.getrandbits(8 * size), size, index=self.pe())]
+
+    def step_odd_sysreg(self) -> list[Op]:
+        """Access a system register the wrong way round, or one that may not exist."""
+        rng, pe = self.rng, self.pe()
+        value = None if rng.random() < 0.5 else rng.getrandbits(64)
+        if rng.random() < 0.6:
+            name = rng.choice(sorted(REGISTERS))
+            if name.startswith("ICC_SRE") or REGISTERS[name].access != ("WO" if value is not None else "RO"):
+                return [Op("sysreg_access", (pe, encoding(name), value))]
+            return []
+        if rng.random() < 0.5:
+            return [
+                Op("sysreg_access", (pe, (3, rng.choice((0, 4, 6)), 12, rng.randrange(8, 16), rng.randrange(8)), None))
+            ]
+        return [Op("sysreg_access", (pe, (3, 0, 4, 6, rng.randrange(1, 8)), value))]
+
+    def step_context(self) -> list[Op]:
+        """Change a PE's Exception level, Security state or routing."""
+        return [self.context_op(self.pe())]
+
+    def step_hotplug(self) -> list[Op]:
+        """Unplug a PE, plug it, or reset something."""
+        rng = self.rng
+        if not self.hotplug:
+            return []
+        pe, roll = self.pe(), rng.random()
+        if roll < 0.35:
+            return [Op("set_cpustate", (pe, None, False))]
+        if roll < 0.7:
+            return [Op("set_cpustate", (pe, "cpu", True))]
+        if roll < 0.9:
+            return [Op("reset_cpuif", (pe,))]
+        return [Op("reset", ())]
+
+    def step_message(self) -> list[Op]:
+        """Write a message SPI register."""
+        rng = self.rng
+        intid = rng.choice(self.spis) if rng.random() < 0.9 else rng.getrandbits(13)
+        offset = rng.choice((0x40, 0x40, 0x48, 0x50, 0x58))
+        size = rng.choice((2, 4))
+        value = intid if size == 2 or rng.random() < 0.8 else intid | rng.getrandbits(19) << 13
+        return [self.write("GICD", offset, value, size)]
+
+    def step_dpg(self) -> list[Op]:
+        """Write the DPG bits of GICR_CTLR."""
+        pe, value = self.pe(), self.rng.choice((0, 0, 7, self.rng.getrandbits(3))) << 24
+        return [self.write("RD", 0, value, index=pe), self.read("RD", 0, index=pe)]
+
+    def step_statusr(self) -> list[Op]:
+        """Read or clear a STATUSR."""
+        frame, pe = self.rng.choice(("GICD", "RD")), self.pe()
+        if self.rng.random() < 0.7:
+            return [self.read(frame, 0x10, index=pe)]
+        return [self.write(frame, 0x10, self.rng.getrandbits(4), index=pe)]

@@ -1,0 +1,233 @@
+"""Runs a program on the core and on the model side by side, and makes a program that differs small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .config import ModelConfig
+from .delivery import LINE_FIQ, LINE_IRQ, LINE_NMI, LINE_WAKE
+from .model import Model
+from .programs import Generator, Op
+from .state import G0, G1NS, SCR_NS
+
+LINES = LINE_IRQ | LINE_FIQ | LINE_NMI | LINE_WAKE
+END_OF = {"ICC_IAR0_EL1": "ICC_EOIR0_EL1", "ICC_IAR1_EL1": "ICC_EOIR1_EL1", "ICC_NMIAR1_EL1": "ICC_EOIR1_EL1"}
+OTHER_END = {"ICC_EOIR0_EL1": "ICC_EOIR1_EL1", "ICC_EOIR1_EL1": "ICC_EOIR0_EL1"}
+
+
+class Difference(NamedTuple):
+    """Where core and model part: the operation, what was compared, and both answers."""
+
+    op: Op
+    what: str
+    core: object
+    model: object
+
+    def signature(self) -> str:
+        """Return what makes two differences look like one."""
+        place = self.op.args[:2] if self.op.call.startswith("frame") else self.op.args[1:2]
+        return f"{self.op.call} {place} {self.what}"
+
+    def __str__(self) -> str:
+        return f"{self.what}: core {show(self.core)}, model {show(self.model)}"
+
+
+def show(value: object) -> str:
+    """Return integers in hexadecimal, anything else as it prints."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return hex(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(show(v) for v in value) + "]"
+    return str(value)
+
+
+class ModelRun:
+    """A model running a program alone; steps that depend on the state become operations that do not.
+
+    Parameters:
+        keywords: of ``ModelConfig``.
+    """
+
+    def __init__(self, keywords: dict[str, Any]) -> None:
+        self.model = Model(ModelConfig(**keywords))
+        self.trace: list[Op] = []
+        self.acknowledged: list[list[tuple[int, str]]] = [[] for _ in self.model.pes]
+        self.ended: list[list[int]] = [[] for _ in self.model.pes]
+
+    def resolve(self, op: Op) -> list[Op]:
+        """Return the plain operations that a step stands for in the present state."""
+        if op.call == "service":
+            return self.resolve_service(*op.args)
+        if op.call == "end_last":
+            pe, wrong_register = op.args
+            if not self.acknowledged[pe]:
+                return []
+            intid, name = self.acknowledged[pe].pop()
+            self.ended[pe].append(intid)
+            return [Op("sysreg_access", (pe, OTHER_END[name] if wrong_register else name, intid))]
+        if op.call == "deactivate_last":
+            (pe,) = op.args
+            return [Op("sysreg_access", (pe, "ICC_DIR_EL1", self.ended[pe].pop()))] if self.ended[pe] else []
+        return [op]
+
+    def resolve_service(self, choice: int, el: int, careless: bool) -> list[Op]:
+        """Acknowledge on a PE that is being signalled, in a state that may (or, careless, in the one it is in)."""
+        model = self.model
+        ready = [(pe, irq) for pe in model.pes if (irq := model.signalled(pe)) is not None]
+        if not ready:
+            return self.resolve_idle(choice)
+        pe, irq = ready[choice % len(ready)]
+        group = model.group_of(irq)
+        name = "ICC_IAR0_EL1" if group == G0 else "ICC_IAR1_EL1"
+        if model.is_nmi(irq) and pe.sctlr_nmi:
+            name = "ICC_NMIAR1_EL1"
+        ops = [Op("sysreg_access", (pe.index, name, None))]
+        if model.config.security and not careless:
+            scr = SCR_NS if group == G1NS else 0
+            context = (pe.index, el, el == 3 or not scr, scr, 0, pe.sctlr_nmi)
+            ops.insert(0, Op("set_context", context))
+        return ops
+
+    def resolve_idle(self, choice: int) -> list[Op]:
+        """Get things going again: end what is active somewhere, or else pend all that one PE has of its own."""
+        busy = [pe for pe, stack in enumerate(self.acknowledged) if stack]
+        if busy:
+            return self.resolve(Op("end_last", (busy[choice % len(busy)], False)))
+        pe = choice % len(self.model.pes)
+        return [Op("frame_write", ("SGI", 0x200, 0xFFFF_FFFF, 4, self.model.config.security, pe))]
+
+    def on_model(self, op: Op) -> object:
+        """Carry out a plain operation on the model and remember what it acknowledged."""
+        result = getattr(self.model, op.call)(*op.args)
+        if op.call == "sysreg_access":
+            pe, name, _ = op.args
+            if name in END_OF and result.kind == "value" and not 1020 <= result.value <= 1023:
+                self.acknowledged[pe].append((result.value, END_OF[name]))
+        return result
+
+    def step(self, op: Op) -> Difference | None:
+        """Carry out a step."""
+        for plain in self.resolve(op):
+            self.trace.append(plain)
+            difference = self.carry_out(plain)
+            if difference is not None:
+                return difference
+        return None
+
+    def carry_out(self, op: Op) -> Difference | None:
+        """Carry out one plain operation."""
+        self.on_model(op)
+        return None
+
+
+class Pair(ModelRun):
+    """One core and one model, given the same operations.
+
+    Parameters:
+        keywords: of ``GICv3Config`` and ``ModelConfig``.
+    """
+
+    def __init__(self, keywords: dict[str, Any]) -> None:
+        import gicv3
+
+        super().__init__(keywords)
+        self.frames = {"GICD": gicv3.Frame.GICD, "RD": gicv3.Frame.RD, "SGI": gicv3.Frame.SGI}
+        self.gic = gicv3.GICv3(gicv3.GICv3Config(**keywords))
+        self.pushed = [0] * len(self.model.pes)
+        self.known = list(self.pushed)
+        self.expected = list(self.pushed)
+        self.gic.on_line = self.take_line
+
+    def take_line(self, pe: int, line: Any, level: bool) -> None:
+        """Keep the lines as the callback tells them."""
+        bit = int(line)
+        self.pushed[pe] = self.pushed[pe] | bit if level else self.pushed[pe] & ~bit
+
+    def carry_out(self, op: Op) -> Difference | None:
+        """Carry out one plain operation on both and compare everything that can be seen."""
+        core, model = self.on_core(op), self.on_model(op)
+        if op.call == "sysreg_access":
+            if model.kind == "virtual":  # type: ignore[attr-defined]  # the virtual interface is not modelled
+                core = model
+            is_read = op.args[2] is None
+            core, model = reduce_access(core, is_read), reduce_access(model, is_read)
+        if core != model:
+            return Difference(op, "result", core, model)
+        if op.call != "frame_read":  # which changes no line
+            self.expected = self.model.lines()
+        expected = self.expected
+        lines = [int(v) & LINES for v in self.gic.lines]
+        if lines != expected:
+            return Difference(op, "lines", lines, expected)
+        pushed = [v & LINES for v in self.pushed]
+        if pushed != expected:
+            return Difference(op, "lines told by on_line", pushed, expected)
+        if len(self.trace) % 7 == 0:  # so that changes of several operations add up
+            changed = list(self.gic.changed())
+            moved = [pe for pe, (old, new) in enumerate(zip(self.known, expected)) if old != new]
+            if len(set(changed)) != len(changed) or not set(moved) <= set(changed):
+                return Difference(op, "changed()", changed, moved)
+            self.known = expected
+        return None
+
+    def on_core(self, op: Op) -> object:
+        """Carry out a plain operation on the core."""
+        if op.call.startswith("frame"):
+            frame, *rest = op.args
+            return getattr(self.gic, op.call)(self.frames[frame], *rest)
+        return getattr(self.gic, op.call)(*op.args)
+
+
+def reduce_access(access: Any, is_read: bool) -> tuple[object, ...]:
+    """Return the parts of an access result that mean something for its kind."""
+    kind = str(access.kind)
+    if kind == "trap":
+        return (kind, access.target_el, access.syndrome)
+    return (kind, access.value) if kind == "value" and is_read else (kind,)
+
+
+def run(keywords: dict[str, Any], ops: list[Op]) -> tuple[Difference | None, list[Op]]:
+    """Run a program from reset; return the first difference or None, and the plain operations done."""
+    pair = Pair(keywords)
+    for op in ops:
+        difference = pair.step(op)
+        if difference is not None:
+            return difference, pair.trace
+    pair.gic.check()
+    return None, pair.trace
+
+
+def build_program(keywords: dict[str, Any], seed: int, length: int) -> list[Op]:
+    """Return the program that a seed names, with a dump of the whole state behind it."""
+    generator = Generator(ModelConfig(**keywords), seed)
+    return generator.program(length) + generator.dump()
+
+
+def shrink(ops: list[Op], fails: Callable[[list[Op]], bool]) -> list[Op]:
+    """Return a short sublist that still fails: delta debugging, then one by one until nothing more goes."""
+    size = max(1, len(ops) // 2)
+    while True:
+        start, removed = 0, False
+        while start < len(ops):
+            shorter = ops[:start] + ops[start + size :]
+            if shorter and fails(shorter):
+                ops, removed = shorter, True
+            else:
+                start += size
+        if size == 1 and not removed:
+            return ops
+        size = max(1, size // 2)
+
+
+def explain(keywords: dict[str, Any], difference: Difference, trace: list[Op]) -> str:
+    """Return a program that ends in a difference, shrunk, as a listing."""
+
+    def fails(candidate: list[Op]) -> bool:
+        found = run(keywords, candidate)[0]
+        return found is not None and found.what == difference.what and found.op.call == difference.op.call
+
+    ops = shrink(trace, fails)
+    last, ops = run(keywords, ops)
+    lines = [f"gic = GICv3(GICv3Config(**{keywords}))", *(op.code() for op in ops)]
+    return "\n".join([*lines, f"# {last}"])

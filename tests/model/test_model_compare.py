@@ -1,0 +1,94 @@
+"""Core and slow model side by side, briefly; ``python -m tests.model.compare`` runs the same for as long as wanted."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from .config import ModelConfig
+from .configs import CONFIGS
+from .programs import Generator, Op
+from .runner import Pair, build_program, explain, run, shrink
+
+PROGRAMS = 2
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_core_and_model_agree_on_seeded_programs(name: str) -> None:
+    keywords = CONFIGS[name]
+    for seed in range(PROGRAMS):
+        difference, trace = run(keywords, build_program(keywords, seed, 300))
+        if difference is not None:
+            pytest.fail(f"{name}, seed {seed}:\n{explain(keywords, difference, trace)}", pytrace=False)
+
+
+def test_a_seed_names_a_program() -> None:
+    keywords = CONFIGS["ds0"]
+    assert build_program(keywords, 5, 200) == build_program(keywords, 5, 200)
+    assert build_program(keywords, 5, 200) != build_program(keywords, 6, 200)
+
+
+def test_shrinking_keeps_only_what_the_failure_needs() -> None:
+    ops = [Op("pulse_spi", (n,)) for n in range(100)]
+    needed = {ops[7], ops[42], ops[93]}
+    assert shrink(ops, lambda candidate: needed <= set(candidate)) == [ops[7], ops[42], ops[93]]
+
+
+def test_a_wrong_model_is_noticed() -> None:
+    pair = Pair({"cpus": 1, "spis": 32})
+    pair.model.pes[0].pmr = 0x80
+    assert pair.step(Op("sysreg_access", (0, "ICC_PMR_EL1", None))) is not None
+
+
+class Comparison(RuleBasedStateMachine):
+    """Hypothesis chooses the steps; the generator fills them in; core and model must not part."""
+
+    keywords: dict[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Pair(self.keywords)
+        self.generator = Generator(ModelConfig(**self.keywords), 0)
+        self.begun = False
+
+    def carry_out(self, ops: list[Op]) -> None:
+        """Carry operations out on both."""
+        for op in ops:
+            difference = self.pair.step(op)
+            assert difference is None, f"{difference}\n" + "\n".join(op.code() for op in self.pair.trace)
+
+    @precondition(lambda self: not self.begun)
+    @rule(seed=st.integers(0, 1000))
+    def begin(self, seed: int) -> None:
+        self.generator = Generator(ModelConfig(**self.keywords), seed)
+        self.begun = True
+        self.carry_out(self.generator.prologue())
+
+    @rule(step=st.integers(0, 63), seed=st.integers(0, 2**16))
+    def take_a_step(self, step: int, seed: int) -> None:
+        steps = [function for _, function in self.generator.steps]
+        self.generator.rng = random.Random(seed)
+        self.carry_out(steps[step % len(steps)]())
+
+    @invariant()
+    def the_core_is_consistent(self) -> None:
+        self.pair.gic.check()
+
+
+def machine(name: str) -> type:
+    """Return the state machine of one configuration."""
+    return type(f"Comparison_{name}", (Comparison,), {"keywords": CONFIGS[name]})
+
+
+@pytest.mark.parametrize("name", ["ds1", "ds0", "all-ds0"])
+def test_core_and_model_agree_on_what_hypothesis_finds(name: str) -> None:
+    case = machine(name).TestCase  # type: ignore[attr-defined]
+    case.settings = settings(
+        max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    case().runTest()
