@@ -1,0 +1,152 @@
+"""The UART: what a driver sees."""
+
+import pytest
+
+from gicv3.pl011 import PL011, Pl011Int, Pl011Reg
+
+FR_RXFE, FR_TXFF, FR_RXFF, FR_TXFE = 1 << 4, 1 << 5, 1 << 6, 1 << 7
+ON, FIFO = 0x301, 1 << 4
+
+
+class Board:
+    """A UART with its line and its output recorded."""
+
+    def __init__(self, fifo: bool = False, mask: int = 0x7FF) -> None:
+        self.line = False
+        self.edges = 0
+        self.sent = bytearray()
+        self.uart = PL011(self.set_line, self.sent.extend)
+        self.uart.write(Pl011Reg.LCR_H, 3 << 5 | (FIFO if fifo else 0))
+        self.uart.write(Pl011Reg.CR, ON)
+        self.uart.write(Pl011Reg.IMSC, mask)
+
+    def set_line(self, level: bool) -> None:
+        assert level is not self.line, "the line is told of changes only"
+        self.line = level
+        self.edges += 1
+
+    def drain(self) -> bytes:
+        data = bytearray()
+        while not self.uart.read(Pl011Reg.FR) & FR_RXFE:
+            data.append(self.uart.read(Pl011Reg.DR))
+        return bytes(data)
+
+
+def test_reset_values() -> None:
+    uart = PL011(lambda level: None)
+    values = {
+        Pl011Reg.DR: 0,
+        Pl011Reg.FR: FR_TXFE | FR_RXFE,
+        Pl011Reg.CR: 0x300,
+        Pl011Reg.IFLS: 0x12,
+        Pl011Reg.IMSC: 0,
+        Pl011Reg.RIS: 0,
+        Pl011Reg.MIS: 0,
+    }
+    assert {register: uart.read(register) for register in values} == values
+    assert bytes(uart.read(0xFE0 + 4 * i) for i in range(8)) == bytes.fromhex("111034000df005b1")
+
+
+@pytest.mark.parametrize("offset", [0x8, 0xFDC, 0xFE1, 0x4C])
+def test_holes_read_zero_and_ignore_writes(offset: int) -> None:
+    board = Board()
+    board.uart.write(offset, 0xFFFF_FFFF)
+    assert board.uart.read(offset) == 0
+
+
+def test_sent_characters_come_out_and_raise_the_transmit_interrupt() -> None:
+    board = Board(mask=Pl011Int.TX)
+    for character in b"ok":
+        assert not board.uart.read(Pl011Reg.FR) & FR_TXFF
+        board.uart.write(Pl011Reg.DR, character)
+    assert board.sent == b"ok"
+    assert board.line
+    board.uart.write(Pl011Reg.ICR, Pl011Int.TX)
+    assert not board.line
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_what_is_typed_arrives_in_order_however_much_it_is(fifo: bool) -> None:
+    board = Board(fifo)
+    text = bytes(range(256))
+    board.uart.receive(text)
+    assert board.uart.unread == 256
+    assert board.line
+    assert board.drain() == text
+    assert not board.line
+    assert board.uart.unread == 0
+
+
+def test_without_fifo_each_character_has_its_interrupt() -> None:
+    board = Board(mask=Pl011Int.RX)
+    board.uart.receive(b"ab")
+    assert board.uart.read(Pl011Reg.FR) & FR_RXFF
+    assert board.uart.read(Pl011Reg.DR) == ord("a")
+    assert board.line
+    assert board.uart.read(Pl011Reg.DR) == ord("b")
+    assert not board.line
+
+
+def test_with_fifo_the_receive_interrupt_waits_for_its_level_and_the_timeout_for_silence() -> None:
+    board = Board(fifo=True)
+    board.uart.write(Pl011Reg.IFLS, 2 << 3)  # a half: 16 of 32
+    board.uart.receive(b"x" * 15)
+    assert board.uart.read(Pl011Reg.RIS) == Pl011Int.RX_TIMEOUT
+    board.uart.receive(b"x")
+    assert board.uart.read(Pl011Reg.RIS) & Pl011Int.RX
+    board.uart.read(Pl011Reg.DR)
+    assert not board.uart.read(Pl011Reg.RIS) & Pl011Int.RX
+    board.drain()
+    assert board.uart.read(Pl011Reg.RIS) == 0
+
+
+def test_masked_interrupt_is_raw_only() -> None:
+    board = Board(mask=0)
+    board.uart.receive(b"a")
+    assert board.uart.read(Pl011Reg.RIS) == Pl011Int.RX
+    assert board.uart.read(Pl011Reg.MIS) == 0
+    assert not board.line
+    board.uart.write(Pl011Reg.IMSC, Pl011Int.RX)
+    assert board.uart.read(Pl011Reg.MIS) == Pl011Int.RX
+    assert board.line
+
+
+def test_clearing_the_interrupt_keeps_the_character() -> None:
+    board = Board()
+    board.uart.receive(b"a")
+    board.uart.write(Pl011Reg.ICR, 0x7FF)
+    assert not board.line
+    assert board.drain() == b"a"
+
+
+def test_receiver_that_is_off_lets_what_is_typed_wait() -> None:
+    board = Board()
+    board.uart.write(Pl011Reg.CR, 0)
+    board.uart.receive(b"a")
+    assert board.uart.read(Pl011Reg.FR) & FR_RXFE
+    assert not board.line
+    board.uart.write(Pl011Reg.CR, ON)
+    assert board.drain() == b"a"
+
+
+def test_switching_the_fifo_off_loses_nothing() -> None:
+    board = Board(fifo=True)
+    board.uart.receive(b"abc")
+    board.uart.write(Pl011Reg.LCR_H, 0)
+    assert board.drain() == b"abc"
+
+
+def test_loopback_receives_what_is_sent() -> None:
+    board = Board()
+    board.uart.write(Pl011Reg.CR, ON | 1 << 7)
+    board.uart.write(Pl011Reg.DR, ord("z"))
+    assert board.drain() == b"z"
+    assert board.sent == b""
+
+
+def test_reset_lowers_the_line_and_keeps_what_waits() -> None:
+    board = Board()
+    board.uart.receive(b"ab")
+    board.uart.reset()
+    assert not board.line
+    assert board.uart.unread == 1
