@@ -371,6 +371,19 @@ def test_el0_reads_the_counter_if_cntkctl_lets_it(cntkctl: int, syndrome: int) -
         assert x(engine, 2) == (6 if cntkctl == 2 else 0)
 
 
+ID_REGISTERS = words("""
+    d5380401  mrs x1, id_aa64pfr0_el1
+    d53800a2  mrs x2, mpidr_el1
+    d5384243  mrs x3, currentel
+""")
+
+
+def test_id_registers_tell_of_the_gic_and_of_no_higher_exception_level() -> None:
+    with boot(ID_REGISTERS + OFF) as engine:
+        engine.run()
+        assert (x(engine, 1), x(engine, 2), x(engine, 3)) == (0x0100_0022, 0x8000_0000, 4)
+
+
 # Several vCPUs
 
 SECONDARY = words("""
@@ -538,6 +551,24 @@ def test_tlb_maintenance_of_one_vcpu_reaches_the_other() -> None:
         engine.machine.power_on(engine.machine.cpus[1], SECOND)
         assert engine.run(100_000) is Stop.OFF
         assert peek(engine) == 2
+
+
+LOAD_NOTHING = words("""
+    d2b00403  movz x3, #0x8020, lsl #16
+    f9400064  ldr x4, [x3]                // mapped, to where there is no RAM
+""")
+
+
+@pytest.mark.parametrize(("entry", "syndrome"), [(0x8000_0000 | 0x701, 0x9600_0410), (0, 0x9600_0006)])
+def test_aborts_with_the_mmu_on(entry: int, syndrome: int) -> None:
+    with boot(MMU_ON + LOAD_NOTHING) as engine:
+        make_tables(engine)
+        put(engine, 0x4040_2008, struct.pack("<Q", entry))
+        put(engine, VECTORS + SYNC_EL1H, REPORT + OFF)
+        assert engine.run(1000) is Stop.OFF
+        assert x(engine, 10) == syndrome
+        # The external abort says that FAR is not valid; the translation fault has it.
+        assert syndrome & 0x400 or x(engine, 11) == 0x8020_0000
 
 
 def test_interrupt_is_taken_in_a_window_also_with_the_mmu_on() -> None:

@@ -1,0 +1,33 @@
+"""The machine code in these tests is what the source beside it assembles to."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("unicorn", exc_type=ImportError)
+
+import test_unicorn_machine
+import test_unicorn_port
+from unicorn_code import PROGRAMS, source, words
+
+ALL = list(PROGRAMS)
+
+
+def test_programs_of_both_files_are_here() -> None:
+    assert len(ALL) > 30
+    assert test_unicorn_machine.OFF in map(words, ALL)
+    assert test_unicorn_port.HANDLER in map(words, ALL)
+
+
+def test_code_is_what_its_source_assembles_to(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    assembler, objcopy = require_tool("aarch64-linux-gnu-as"), require_tool("aarch64-linux-gnu-objcopy")
+    for number, text in enumerate(ALL):
+        path = tmp_path / f"{number}.s"
+        path.write_text(source(text))
+        subprocess.run([assembler, "-march=armv8-a", "-o", path.with_suffix(".o"), path], check=True)
+        subprocess.run(
+            [objcopy, "-O", "binary", "-j", ".text", path.with_suffix(".o"), path.with_suffix(".bin")], check=True
+        )
+        assert path.with_suffix(".bin").read_bytes() == words(text), text
