@@ -6,6 +6,8 @@ import sys
 def main() -> None:
     """Run the command line; exits the process with its status."""
     try:
+        import rich  # noqa: F401
+
         from gicv3.cli.app import app
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):

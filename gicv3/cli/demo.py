@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -41,6 +40,10 @@ TIMER_PERIOD = 20_000
 """Counter ticks between two timer interrupts of a vCPU: some of each kind in every phase."""
 SLICE = 5_000
 """Counter ticks between two looks at the guest."""
+IDLE = 0xFF
+"""ICC_RPR_EL1 while no interrupt is active."""
+REFRESH = 0.1
+"""Host seconds between two pictures of the live table."""
 PATIENCE = 60.0
 """Host seconds after which a phase without an end is a failure."""
 TYPED = b"The quick brown fox jumps over the lazy dog. "
@@ -148,11 +151,12 @@ class Demo:
             if not again:
                 with self._step("unplug the 4"):
                     self._unplug()
+        verdict = self._summary()
         with self._step("switch off"):
             self._write(QUIT_OFFSET, 4, 1)
             self._ring()
             self._run_until(lambda: False, "the guest did not switch off", off=True)
-        return self._summary()
+        return verdict
 
     @contextmanager
     def _step(self, phase: str) -> Iterator[None]:
@@ -198,12 +202,14 @@ class Demo:
     def _ring(self) -> None:
         self.machine.gic.pulse_spi(SPI_DOORBELL)
 
-    def _run_until(self, done: Callable[[], bool], otherwise: str, off: bool = False) -> None:
+    def _run_until(
+        self, done: Callable[[], bool], otherwise: str, ticks: int = SLICE, *, off: bool = False
+    ) -> None:
         limit = time.monotonic() + PATIENCE
         while not done():
             if self.typing:
                 self._type()
-            stop = self.engine.run(SLICE)
+            stop = self.engine.run(ticks)
             self._tick(self)
             if stop is Stop.OFF and off:
                 return
@@ -214,6 +220,8 @@ class Demo:
 
     def _summary(self) -> str:
         """Compare the guest's counts with the GIC's. Raises: DemoError naming what differs."""
+        # A handler counts after it has acknowledged: wait until none is running.
+        self._run_until(lambda: all(pe["ICC_RPR_EL1"] == IDLE for pe in self.machine.gic.pe), "handlers never end", 10)
         self.machine.check()
         totals = dict.fromkeys(KINDS, 0)
         for cpu in range(MAX_CPUS):
@@ -227,6 +235,8 @@ class Demo:
                 raise DemoError(f"vCPU {cpu} counted {record.errors} errors")
             if record.total < self.interrupts:
                 raise DemoError(f"vCPU {cpu} took {record.total} interrupts, {self.interrupts} were wanted")
+        if dropped := self.machine.gic.totals()["sgi_dropped"]:
+            raise DemoError(f"{dropped} SGIs went to absent vCPUs")
         for cpu in HOTPLUG_CPUS:
             if self.record(cpu).boots != 2:
                 raise DemoError(f"vCPU {cpu} was started {self.record(cpu).boots} times, not twice")
@@ -282,16 +292,11 @@ def _rate(demo: Demo) -> str:
 def run(interrupts: int, quantum: int, plain: bool) -> int:
     """Play the demo and print it. Returns: the exit status."""
     console = Console(highlight=False)
-    live = None if plain or not console.is_terminal else Live(console=console, refresh_per_second=10)
-    arguments: dict[str, Any] = {"interrupts": interrupts, "quantum": quantum, "report": console.print}
     try:
-        if live is None:
-            demo = Demo(**arguments, tick=lambda _: None)
-            verdict = _play(demo, console)
+        if plain or not console.is_terminal:
+            verdict = _play_plain(console, interrupts, quantum)
         else:
-            demo = Demo(**arguments, tick=lambda demo: live.update(table(demo)))
-            with live:
-                verdict = _play(demo, console)
+            verdict = _play_live(console, interrupts, quantum)
     except (DemoError, GicError) as error:
         console.print(f"FAILED: {error}", soft_wrap=True)
         return 1
@@ -299,11 +304,26 @@ def run(interrupts: int, quantum: int, plain: bool) -> int:
     return 0
 
 
-def _play(demo: Demo, console: Console) -> str:
-    try:
+def _play_plain(console: Console, interrupts: int, quantum: int) -> str:
+    with closing(Demo(interrupts, quantum, console.print, lambda _: None)) as demo:
         verdict = demo.play()
-        if not console.is_terminal:
-            console.print(table(demo))
+        console.print(table(demo))
         return verdict
-    finally:
-        demo.close()
+
+
+def _play_live(console: Console, interrupts: int, quantum: int) -> str:
+    shown = 0.0
+
+    def show(demo: Demo) -> None:
+        nonlocal shown
+        if demo.seconds >= shown + REFRESH:
+            shown = demo.seconds
+            live.update(table(demo), refresh=True)
+
+    with (
+        Live(console=console, auto_refresh=False) as live,
+        closing(Demo(interrupts, quantum, console.print, show)) as demo,
+    ):
+        verdict = demo.play()
+        live.update(table(demo), refresh=True)
+        return verdict
