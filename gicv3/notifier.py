@@ -1,0 +1,136 @@
+"""Notifier lists: how a machine tells its devices of an event, and lets each of them refuse it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gicv3.errors import GicError
+
+
+class Notifier:
+    """One listener of a :class:`NotifierList`.
+
+    Parameters:
+        notify: called with the data of each event, and refuses it by raising; a subclass overrides the method.
+    Thread-safety: as the list it is on.
+    """
+
+    __slots__ = ("__weakref__", "_callback", "_list")
+
+    def __init__(self, notify: Callable[[Any], object] | None = None) -> None:
+        self._callback = notify
+        self._list: weakref.ref[NotifierList] | None = None
+
+    def notify(self, data: Any) -> None:
+        """Be told of one event."""
+        if self._callback is not None:
+            self._callback(data)
+
+    def remove(self) -> None:
+        """Leave the list, if on one that still exists; safe to call at any time and more than once."""
+        members = self._list() if self._list is not None else None
+        if members is not None:
+            members.remove(self)
+
+
+class NotifierList:
+    """Listeners in the order they were added; adding and removing cost the same at any length.
+
+    Thread-safety: none of its own; use it from the thread that plugs and unplugs.
+    """
+
+    __slots__ = ("__weakref__", "_members", "_order")
+
+    def __init__(self) -> None:
+        self._members: dict[Notifier, None] = {}
+        self._order: tuple[Notifier, ...] | None = ()
+
+    def init(self) -> None:
+        """Make the list empty; notifiers that were on it are on no list."""
+        for notifier in self._members:
+            notifier._list = None
+        self._members = {}
+        self._order = ()
+
+    def add(self, notifier: Notifier) -> None:
+        """Append `notifier`.
+
+        Raises: GicError when it is on a list already.
+        """
+        if notifier._list is not None and notifier._list() is not None:
+            raise GicError("a notifier can be on one list only, and once")
+        self._members[notifier] = None
+        self._order = None
+        notifier._list = weakref.ref(self)
+
+    def remove(self, notifier: Notifier) -> None:
+        """Take `notifier` off; one that is not on this list is left alone."""
+        if notifier in self._members:
+            del self._members[notifier]
+            self._order = None
+            notifier._list = None
+
+    def notify(self, data: Any, *, undo: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Tell every member of an event.
+
+        With `undo` the round is a transaction: the first error ends it, those already told are told `undo(data)` in the
+        opposite order, and the error propagates. Without, the event is a fact: all are told, then errors are raised.
+        A member removed during the round is not told any more; one added during it is not told yet.
+
+        Parameters:
+            data: what each member gets.
+            undo: makes from `data` the event that takes it back.
+            reverse: tell those added last first.
+        Raises: what a member raised; an ExceptionGroup for several.
+        """
+        order = self._order
+        if order is None:
+            order = self._order = tuple(self._members)
+        if reverse:
+            order = order[::-1]
+        if undo is None:
+            raise_all("notifiers failed", self._tell(order, data))
+            return
+        for position, notifier in enumerate(order):
+            if notifier in self._members:
+                try:
+                    notifier.notify(data)
+                except BaseException as error:
+                    failed = self._tell(order[:position][::-1], undo(data))
+                    if failed:
+                        raise_all("a notifier failed, and others when told to take it back", [error, *failed])
+                    raise
+
+    def _tell(self, order: tuple[Notifier, ...], data: Any) -> list[BaseException]:
+        """Tell all in `order` that are still members, and return what they raised."""
+        errors: list[BaseException] = []
+        for notifier in order:
+            if notifier in self._members:
+                try:
+                    notifier.notify(data)
+                except BaseException as error:
+                    errors.append(error)
+        return errors
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Notifier]:
+        return iter(tuple(self._members))
+
+    def __contains__(self, notifier: object) -> bool:
+        return notifier in self._members
+
+
+def raise_all(message: str, errors: list[BaseException]) -> None:
+    """Raise what was collected: one error as it is, several as a group.
+
+    Raises: the error, or a BaseExceptionGroup (an ExceptionGroup where all are Exceptions); nothing when `errors` is
+    empty.
+    """
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(message, errors)
