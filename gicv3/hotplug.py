@@ -1,0 +1,434 @@
+"""vCPU hotplug: what the GIC does when a vCPU comes or goes, and how a machine plugs and unplugs all or nothing."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gicv3.errors import HotplugError
+from gicv3.notifier import Notifier, NotifierList, raise_all
+from gicv3.vcpu import PowerState, Vcpu
+
+if TYPE_CHECKING:
+    from gicv3.gic import GICv3
+    from gicv3.topology import Topology
+
+
+class DeviceNotFoundError(HotplugError):
+    """No device has this id or path."""
+
+
+@dataclass(slots=True)
+class CPUHotplugInfo:
+    """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes."""
+
+    gic: Any
+    cpu: Any
+    plugging: bool
+
+    def inverse(self) -> CPUHotplugInfo:
+        """The event that takes this one back."""
+        return CPUHotplugInfo(self.gic, self.cpu, not self.plugging)
+
+
+class GicCpuHotplugNotifier(Notifier):
+    """Gives a GIC CPU interface to the vCPU that comes, and takes it from the one that goes.
+
+    It holds its GIC weakly and leaves its list when the GIC goes.
+    Parameters: `gic`, a GICv3.
+    """
+
+    __slots__ = ("_gic",)
+
+    def __init__(self, gic: GICv3) -> None:
+        super().__init__()
+        notifier = weakref.ref(self)
+
+        def gic_gone(_: object) -> None:
+            if (self := notifier()) is not None:
+                self.remove()
+
+        self._gic = weakref.ref(gic, gic_gone)
+
+    def notify(self, data: CPUHotplugInfo) -> None:
+        """Give `data.cpu` the interface of its affinity, or take it away; an event of another GIC is ignored.
+
+        Raises: HotplugError, with nothing changed, when no interface has its affinity or another vCPU holds it.
+        """
+        gic = self._gic()
+        if gic is None or gic is not data.gic:
+            return
+        cpu = data.cpu
+        pe = gic.proc_num(cpu.mp_affinity)
+        if pe < 0:
+            raise HotplugError(f"Failed to associate cpu {cpu.cpu_index} with any GIC cpuif")
+        holder = gic.cpu(pe)
+        if data.plugging:
+            if holder is not None:
+                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
+            associate(gic, pe, cpu)
+        else:
+            if holder is not cpu:
+                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
+            gic.set_cpustate(pe, None, False)
+            # Cut in both directions: a stale vCPU must not reach an interface that is somebody else's next.
+            cpu.gicv3state = None
+            cpu.sysregs = None
+
+
+def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
+    """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug."""
+    gic.set_cpustate(pe, cpu, True)
+    cpu.gicv3state = gic.pe[pe]
+    gic.init_cpu_reginfo(cpu)
+
+
+class HotplugStage(Enum):
+    """What happened to a vCPU, for firmware tables and management."""
+
+    PLUG = "plug"
+    """A hotplugged vCPU is in its slot; raising refuses it."""
+    UNPLUG_REQUEST = "unplug-request"
+    """The guest is asked to let a vCPU go."""
+    UNPLUG_REJECTED = "unplug-rejected"
+    """The guest declined; the vCPU stays."""
+    UNPLUG = "unplug"
+    """The guest ejects a vCPU, which is still wired; raising refuses it."""
+    DELETED = "deleted"
+    """The vCPU is gone and its slot is free."""
+
+
+class HotplugEvent(NamedTuple):
+    """What a member of `VirtMachine.hotplug_events` receives; with `undo` set, an earlier one is taken back."""
+
+    stage: HotplugStage
+    cpu: Vcpu
+    status: int = 0
+    undo: bool = False
+
+    def inverse(self) -> HotplugEvent:
+        """The event that takes this one back."""
+        return self._replace(undo=True)
+
+
+_CPU_MODELS = frozenset(
+    f"{model}-arm-cpu"
+    for model in (
+        "a64fx",
+        "cortex-a35",
+        "cortex-a53",
+        "cortex-a55",
+        "cortex-a57",
+        "cortex-a710",
+        "cortex-a72",
+        "cortex-a76",
+        "host",
+        "max",
+        "neoverse-n1",
+        "neoverse-n2",
+        "neoverse-v1",
+    )
+)
+_NOT_PLUGGABLE = frozenset({"acpi-ged", "arm-gicv3", "arm-gicv3-its", "arm-smmuv3", "pl011", "pl031", "pl061"})
+_is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
+_boot_path = re.compile(r"/machine/unattached/device\[([0-9]+)\]").fullmatch
+_PERIPHERAL = "/machine/peripheral/"
+_PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
+
+
+class CpuHotplugHandler:
+    """The part of a machine that plugs and unplugs vCPUs, all or nothing, at the same cost on a machine of any size.
+
+    Thread-safety: none; plug and unplug from one thread at a time.
+    """
+
+    gic: GICv3
+    topology: Topology
+    max_cpus: int
+    cpu_type: str
+    acpi: bool
+    pmu: bool
+    has_hotpluggable_cpus: bool
+    cpuhp_notifiers: NotifierList
+    """Told of each :class:`CPUHotplugInfo`; the GIC's own notifier is on it where vCPUs are hotpluggable."""
+    hotplug_events: NotifierList
+    """Told of each :class:`HotplugEvent`: the place of firmware tables and management."""
+    migrating: bool
+    """Set by the embedder while it migrates: plug and unplug are refused."""
+    _cpus: dict[int, Vcpu]
+    _devices: dict[str, Vcpu]
+    _anonymous: int
+    _busy: bool
+    _ready: bool
+
+    def device_add(
+        self,
+        driver: str | None = None,
+        *,
+        id: str | None = None,
+        socket_id: int | str | None = None,
+        cluster_id: int | str | None = None,
+        core_id: int | str | None = None,
+        thread_id: int | str | None = None,
+        **properties: object,
+    ) -> Vcpu:
+        """Plug a vCPU into a running machine; it starts powered off, with its CPU interface reset.
+
+        Parameters:
+            driver: the CPU type, by default the machine's.
+            id: a name for `device_del`: a letter, then letters, digits and `-._`.
+            socket_id, cluster_id, core_id, thread_id: a free slot, as numbers or numeric text, each counted from 0
+                within the level above; one may be left out where its level has a single value.
+            properties: `mp_affinity`, `node_id` and `pmu` may be given, and must then be what the slot has.
+        Returns: the vCPU. Raises: HotplugError, or what a notifier raised; the machine is then bit for bit what it was.
+        """
+        if driver is None:
+            driver = self.cpu_type
+        elif driver != self.cpu_type:
+            _check_driver(driver)
+        if self.migrating:
+            raise HotplugError("device_add not allowed while migrating")
+        if id is not None:
+            if not _is_identifier(id):
+                raise HotplugError("Parameter 'id' expects an identifier")
+            if id in self._devices:
+                raise HotplugError(f"Duplicate device ID '{id}'")
+        for name in properties:
+            if name not in _PROPERTIES:
+                raise HotplugError(f"Property '{driver}.{name.replace('_', '-')}' not found")
+        hotplugged = self._ready
+        if hotplugged and not self.acpi:
+            raise HotplugError("GED acpi device does not exists")
+        if not self.has_hotpluggable_cpus:
+            raise HotplugError("CPU hotplug not supported on this machine")
+        if driver != self.cpu_type:
+            raise HotplugError(f"Invalid CPU type, expected cpu type: '{self.cpu_type}'")
+        index = self.topology.index(socket_id, cluster_id, core_id, thread_id)
+        affinity = self.gic.affinity(index)
+        if index in self._cpus:
+            raise HotplugError(f"cpu({self._place(index)}) with arch-id {affinity} exist")
+        if properties:
+            self._check_properties(index, affinity, properties)
+        anonymous = self._anonymous if id is None else -1
+        cpu = Vcpu(self, index, affinity, id, hotplugged, anonymous)  # type: ignore[arg-type]
+        saved = self.gic.save_pe(index)
+        self._begin()
+        try:
+            self.pre_plug(cpu)
+            self.plug(cpu)
+        except BaseException as error:
+            self._undo_plug(cpu, saved, error)
+            raise
+        finally:
+            self._busy = False
+        if id is None:
+            self._anonymous += 1
+        return cpu
+
+    def device_del(self, name: str) -> None:
+        """Ask the guest to let a vCPU go; it stays plugged until `complete_unplug`, and asking again is harmless.
+
+        Parameters: `name`, the id given to `device_add` or a path as `Vcpu.qom_path`.
+        Raises: DeviceNotFoundError; HotplugError when it cannot be unplugged.
+        """
+        cpu = self.find_cpu(name)
+        if self.migrating:
+            raise HotplugError("device_del not allowed while migrating")
+        self.unplug_request(cpu)
+
+    def reject_unplug(self, name: str, status: int = 1) -> None:
+        """Play a guest that declines a request: the vCPU stays, and can be asked for again.
+
+        Parameters: `name`, as :meth:`device_del`; `status`, the guest's _OST status code, 1..2**32-1.
+        Raises: DeviceNotFoundError; HotplugError when nothing was requested.
+        """
+        cpu = self.find_cpu(name)
+        _check_requested(cpu)
+        cpu.unplug_requested = False
+        self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REJECTED, cpu, status))
+
+    def complete_unplug(self, name: str) -> None:
+        """Take out a vCPU that `device_del` asked for and the guest has powered off: what the guest's eject does.
+
+        Parameters: `name`, as :meth:`device_del`.
+        Raises: DeviceNotFoundError; HotplugError when it may not go; what a notifier raised. The machine is then bit
+        for bit what it was; only what a member raises when told DELETED comes too late for that.
+        """
+        cpu = self.find_cpu(name)
+        # The guest is not trusted: it may eject only what was asked for, and nothing that still runs.
+        self._check_unpluggable(cpu)
+        _check_requested(cpu)
+        if cpu.power_state is not PowerState.OFF:
+            raise HotplugError(f"cpu {cpu.cpu_index} is {cpu.power_state.name}, and must be OFF to be unplugged")
+        saved = self.gic.save_pe(cpu.cpu_index)
+        self._begin()
+        try:
+            self.unplug(cpu)
+        except BaseException as error:
+            self._undo_unplug(cpu, saved, error)
+            raise
+        finally:
+            self._busy = False
+        if self.hotplug_events:
+            self.hotplug_events.notify(HotplugEvent(HotplugStage.DELETED, cpu))
+
+    def find_cpu(self, name: str) -> Vcpu:
+        """The plugged vCPU with this id or path.
+
+        Raises: DeviceNotFoundError.
+        """
+        cpu = self._devices.get(name)
+        if cpu is None:
+            if match := _boot_path(name):
+                cpu = self._cpus.get(int(match[1]))
+            else:
+                cpu = self._devices.get(name.removeprefix(_PERIPHERAL))
+            if cpu is None or cpu.qom_path != name:
+                raise DeviceNotFoundError(f"Device '{name}' not found")
+        return cpu
+
+    def update_gic(self, cpu: Vcpu, plugging: bool) -> None:
+        """Tell the CPU hotplug notifiers that `cpu` comes, or, in the opposite order, that it goes.
+
+        Raises: what a notifier raised; those told before it have then been told the opposite.
+        """
+        info = CPUHotplugInfo(self.gic, cpu, plugging)
+        self.cpuhp_notifiers.notify(info, undo=CPUHotplugInfo.inverse, reverse=not plugging)
+
+    def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
+        """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU."""
+        cpu.wired = True
+        for output in cpu.raised_outputs():
+            self.gic.set_ppi(cpu.cpu_index, output, True)
+
+    def unwire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
+        """Cut the vCPU's wires; a PPI input that was high goes low."""
+        cpu.wired = False
+        for output in cpu.raised_outputs():
+            self.gic.set_ppi(cpu.cpu_index, output, False)
+
+    def pre_plug(self, cpu: Vcpu) -> None:
+        """First step of a plug: update the GIC, then wire the lines, because the vCPU's reset needs its ICC registers.
+
+        Raises: what a notifier raised.
+        """
+        self.update_gic(cpu, True)
+        self.wire_gic_cpu_irqs(cpu)
+
+    def plug(self, cpu: Vcpu) -> None:
+        """Second step of a plug: put the vCPU into its slot, and if it was hotplugged tell of it.
+
+        Raises: what a member of `hotplug_events` raised.
+        """
+        self._cpus[cpu.cpu_index] = cpu
+        if cpu.id is not None:
+            self._devices[cpu.id] = cpu
+        elif cpu.anonymous >= 0:
+            self._devices[cpu.qom_path] = cpu
+        if cpu.hotplugged and self.hotplug_events:
+            self.hotplug_events.notify(HotplugEvent(HotplugStage.PLUG, cpu), undo=HotplugEvent.inverse)
+
+    def unplug_request(self, cpu: Vcpu) -> None:
+        """Check that a vCPU may go, and ask the guest; asking again tells it again.
+
+        Raises: HotplugError.
+        """
+        if not self.acpi:
+            raise HotplugError("GED does not exists or device is not realized!")
+        if not self.has_hotpluggable_cpus:
+            raise HotplugError("CPU hot(un)plug not supported on this machine")
+        self._check_unpluggable(cpu)
+        cpu.unplug_requested = True
+        if self.hotplug_events:
+            self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REQUEST, cpu))
+
+    def unplug(self, cpu: Vcpu) -> None:
+        """Last step of an unplug: tell of it, unwire, then update the GIC, then free the slot.
+
+        Raises: what a notifier or a member of `hotplug_events` raised.
+        """
+        if self.hotplug_events:
+            self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG, cpu), undo=HotplugEvent.inverse)
+        self.unwire_gic_cpu_irqs(cpu)
+        self.update_gic(cpu, False)
+        self._forget(cpu)
+
+    def _begin(self) -> None:
+        if self._busy:
+            raise HotplugError("another vCPU is being plugged or unplugged")
+        self._busy = True
+
+    def _check_unpluggable(self, cpu: Vcpu) -> None:
+        if cpu.cpu_index == 0:
+            raise HotplugError(f"Boot CPU({self._place(0)}) hot-unplug not supported")
+        if not cpu.hotplugged:
+            raise HotplugError("Hot-unplug of cold-booted CPU not supported!")
+
+    def _check_properties(self, index: int, affinity: int, properties: Mapping[str, object]) -> None:
+        """Refuse what would be overwritten, or would make the vCPU differ from the boot vCPU."""
+        if properties.get("node_id", 0) != 0:
+            raise HotplugError("invalid node-id, must be 0")
+        if properties.get("mp_affinity", affinity) != affinity:
+            raise HotplugError(f"invalid mp-affinity, must be {affinity}")
+        if properties.get("pmu", self.pmu) != self.pmu:
+            raise HotplugError(f"CPU {index}: 'pmu' feature didn't match with existing CPUs")
+
+    def _place(self, index: int) -> str:
+        return f"id{index}=" + ":".join(map(str, self.topology.props(index)))
+
+    def _forget(self, cpu: Vcpu) -> None:
+        """Free the slot, the name and the timers of a vCPU."""
+        self._cpus.pop(cpu.cpu_index, None)
+        self._devices.pop(cpu.id if cpu.id is not None else cpu.qom_path, None)
+        cpu.drop_timers()
+
+    def _undo_plug(self, cpu: Vcpu, saved: bytes, error: BaseException) -> None:
+        """Take back as much of a plug as was done; `saved` is the PE's state before it."""
+        errors = [error]
+        self._forget(cpu)
+        # The wires are connected last in pre_plug: with them, every notifier knows of the vCPU.
+        if cpu.wired:
+            self.unwire_gic_cpu_irqs(cpu)
+            _collect(errors, self.cpuhp_notifiers, CPUHotplugInfo(self.gic, cpu, False), reverse=True)
+        if self.gic.cpu(cpu.cpu_index) is cpu:
+            self.gic.set_cpustate(cpu.cpu_index, None, False)
+        self.gic.restore_pe(cpu.cpu_index, saved)
+        if len(errors) > 1:
+            raise_all("a plug failed, and so did taking it back", errors)
+
+    def _undo_unplug(self, cpu: Vcpu, saved: bytes, error: BaseException) -> None:
+        """Put back a vCPU whose unplug failed; `saved` is the PE's state before it."""
+        errors = [error]
+        # The wires are cut after the events were told: while they hold, the list has taken the events back itself.
+        if not cpu.wired:
+            if self.gic.cpu(cpu.cpu_index) is not cpu:
+                associate(self.gic, cpu.cpu_index, cpu)
+            self.gic.restore_pe(cpu.cpu_index, saved)
+            # The PPI levels are in the restored state: driving them again would be an edge.
+            cpu.wired = True
+            _collect(errors, self.hotplug_events, HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True), reverse=True)
+        if len(errors) > 1:
+            raise_all("an unplug failed, and so did taking it back", errors)
+
+
+def _collect(errors: list[BaseException], members: NotifierList, data: object, *, reverse: bool) -> None:
+    try:
+        members.notify(data, reverse=reverse)
+    except BaseException as error:
+        errors.append(error)
+
+
+def _check_driver(driver: str) -> None:
+    if driver in _NOT_PLUGGABLE:
+        raise HotplugError("Parameter 'driver' expects a pluggable device type")
+    if driver not in _CPU_MODELS:
+        raise HotplugError(f"'{driver}' is not a valid device model name")
+
+
+def _check_requested(cpu: Vcpu) -> None:
+    if not cpu.unplug_requested:
+        raise HotplugError(f"unplug of cpu {cpu.cpu_index} was not requested")

@@ -1,0 +1,207 @@
+"""A plugged vCPU: its place, its power, its context, and its wires to and from the GIC."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gicv3.machine import VirtMachine
+    from gicv3.timer import GenericTimer
+    from gicv3.topology import CpuProps
+
+
+class PowerState(IntEnum):
+    """Power of a vCPU; the values are those of PSCI AFFINITY_INFO."""
+
+    ON = 0
+    OFF = 1
+    ON_PENDING = 2
+
+
+class CpuPpi(IntEnum):
+    """Interrupt outputs of a vCPU, each the INTID of the PPI it is wired to."""
+
+    PMU = 23
+    MAINTENANCE = 25
+    TIMER_HYP = 26
+    TIMER_VIRT = 27
+    TIMER_HYPVIRT = 28
+    TIMER_SEC = 29
+    TIMER_PHYS = 30
+
+
+CPU_LINES = 0x3F
+"""The six GIC outputs wired to a vCPU: IRQ, FIQ, VIRQ, VFIQ, NMI and VINMI, as bits of `GICv3.lines`."""
+
+MAINT_LINE = 0x40
+"""The GIC's maintenance output of a PE, which comes back to it as a PPI."""
+
+
+class CpuContext:
+    """What an engine that runs the vCPU keeps with it; made when first asked for.
+
+    `pc` and `x0` are where the vCPU starts and what it gets there; `engine` is the embedder's own and is not touched
+    here. The other fields are what the GIC was last told by :meth:`Vcpu.set_context`.
+    """
+
+    __slots__ = ("el", "engine", "hcr_el2", "nmi_enabled", "pc", "scr_el3", "secure", "x0")
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the state of a vCPU that was never started; `engine` stays."""
+        self.pc = 0
+        self.x0 = 0
+        self.el = 1
+        self.secure = False
+        self.scr_el3: int | None = None
+        self.hcr_el2: int | None = None
+        self.nmi_enabled = False
+
+
+class Vcpu:
+    """One vCPU of a machine, from its plug to its unplug.
+
+    `gicv3state` is the view of its GIC CPU interface and `sysregs` the ICC registers the GIC defined for it; both are
+    None while it has none.
+    Thread-safety: as the machine's.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_timer",
+        "anonymous",
+        "cpu_index",
+        "gicv3state",
+        "hotplugged",
+        "id",
+        "machine",
+        "mp_affinity",
+        "outputs",
+        "power_state",
+        "sysregs",
+        "unplug_requested",
+        "wired",
+    )
+
+    def __init__(
+        self,
+        machine: VirtMachine,
+        cpu_index: int,
+        mp_affinity: int,
+        id: str | None = None,
+        hotplugged: bool = False,
+        anonymous: int = -1,
+    ) -> None:
+        self.machine = machine
+        self.cpu_index = cpu_index
+        self.mp_affinity = mp_affinity
+        self.id = id
+        self.hotplugged = hotplugged
+        self.anonymous = anonymous
+        self.power_state = PowerState.OFF
+        self.gicv3state: Any = None
+        self.sysregs: Mapping[Any, Any] | None = None
+        self.wired = False
+        self.outputs = 0
+        self.unplug_requested = False
+        self._context: CpuContext | None = None
+        self._timer: GenericTimer | None = None
+
+    @property
+    def context(self) -> CpuContext:
+        """The vCPU's own context, made at first use."""
+        context = self._context
+        if context is None:
+            context = self._context = CpuContext()
+        return context
+
+    @property
+    def timer(self) -> GenericTimer:
+        """The vCPU's five generic timers, made at first use; outputs are wired to its PPIs."""
+        timer = self._timer
+        if timer is None:
+            timer = self._timer = self.machine.timers.attach(self)
+        return timer
+
+    @property
+    def props(self) -> CpuProps:
+        """Socket, cluster, core and thread id."""
+        return self.machine.topology.props(self.cpu_index)
+
+    @property
+    def qom_path(self) -> str:
+        """Where management tools find the vCPU."""
+        if self.id is not None:
+            return f"/machine/peripheral/{self.id}"
+        if self.anonymous >= 0:
+            return f"/machine/peripheral-anon/device[{self.anonymous}]"
+        return f"/machine/unattached/device[{self.cpu_index}]"
+
+    @property
+    def lines(self) -> int:
+        """Levels of the six lines from the GIC, as bits of `gicv3.Line`; 0 while they are not wired."""
+        return int(self.machine.gic.lines[self.cpu_index]) & CPU_LINES if self.wired else 0
+
+    def set_output(self, output: int, level: bool) -> None:
+        """Drive one of the vCPU's interrupt outputs; without a wire nothing else notices.
+
+        Parameters: `output`, a :class:`CpuPpi`; `level`. Raises: ValueError for an output a vCPU does not have.
+        """
+        bit = 1 << CpuPpi(output)
+        if bool(self.outputs & bit) != bool(level):
+            self.outputs ^= bit
+            if self.wired:
+                self.machine.gic.set_ppi(self.cpu_index, int(output), bool(level))
+
+    def raised_outputs(self) -> list[int]:
+        """INTIDs of the outputs that are high."""
+        return [output for output in CpuPpi if self.outputs >> output & 1] if self.outputs else []
+
+    def set_context(
+        self,
+        el: int = 1,
+        secure: bool = False,
+        scr_el3: int | None = None,
+        hcr_el2: int | None = None,
+        nmi_enabled: bool = False,
+    ) -> None:
+        """Record the Exception level and control registers the vCPU runs with, and tell the GIC if it is plugged.
+
+        Parameters: as `GICv3.set_context`. Raises: ConfigError from the GIC, with nothing recorded.
+        """
+        if self.gicv3state is not None:
+            self.machine.gic.set_context(self.cpu_index, el, secure, scr_el3, hcr_el2, nmi_enabled)
+        context = self.context
+        context.el = el
+        context.secure = secure
+        context.scr_el3 = scr_el3
+        context.hcr_el2 = hcr_el2
+        context.nmi_enabled = nmi_enabled
+
+    def reset(self) -> None:
+        """Reset what belongs to the vCPU: its timers and outputs, its context, and the CPU interface if it has one."""
+        if self._timer is not None:
+            self._timer.reset()
+        for output in self.raised_outputs():
+            self.set_output(output, False)
+        if self._context is not None:
+            self._context.reset()
+        if self.gicv3state is not None:
+            self.machine.gic.reset_cpuif(self.cpu_index)
+
+    def drop_timers(self) -> None:
+        """Forget the timers of a vCPU that goes, and their deadlines; no output moves."""
+        if self._timer is not None:
+            self._timer.cancel()
+            # They know their owner: without this the vCPU would wait for the garbage collector.
+            self._timer = None
+
+    def __repr__(self) -> str:
+        return f"<Vcpu {self.cpu_index} id={self.id!r} {self.power_state.name}>"
