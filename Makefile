@@ -32,6 +32,7 @@ lint: $(VENV)/group-lint
 
 bench: $(VENV)/installed $(VENV)/group-bench
 	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m benchmarks.ratios
 
 # `build` makes the wheel from the unpacked source archive, so a file that the archive lacks is found here.
 dist: $(VENV)/group-test
@@ -43,7 +44,7 @@ dist: $(VENV)/group-test
 sanitize:
 	$(MAKE) --no-print-directory VENV=.venv-sanitize GICV3_BUILD=sanitize EDITABLE= .venv-sanitize/installed .venv-sanitize/group-test
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	    .venv-sanitize/bin/pytest -m 'not guest and not oracle' --ignore tests/test_packaging.py
+	    .venv-sanitize/bin/pytest -m 'not guest and not oracle and not slow' --ignore tests/test_packaging.py
 
 # Cython's coverage plugin wants the traced extension in the tree, and finds parts only with the C file beside them.
 # Without the stamp the next target builds the fast one again. A test that fails under tracing is no reason not to report.
