@@ -1,0 +1,92 @@
+"""Every measured loop, with what it works on and how many operations one sample has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .subjects import gathered, gic_plug, machine_plug, pair, python_cycle
+
+CYCLES = 500
+"""Plug cycles of one sample."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop that does `operations` operations a sample; `run` takes a seed and returns ns."""
+
+    run: Callable[[int], int]
+    operations: int
+
+    def __call__(self, seed: int) -> float:
+        """Run one sample; ns per operation."""
+        return self.run(seed) / self.operations
+
+
+def ppi(n_pe: int, floor: bool) -> Loop:
+    """Raise, acknowledge, lower and end a random PPI on a random PE."""
+    subject = pair(n_pe)
+    # Of many PEs most are visited before the clock starts, because the other side has just had the caches.
+    count, warm = (200_000, n_pe) if n_pe > 10_000 else (50_000, 2_000)
+    return Loop(lambda seed: subject.ppi_cycle(floor, count, seed, warm), count)
+
+
+def ppi_from_python(n_pe: int) -> Loop:
+    """The same with one Python call for each step."""
+    subject = pair(n_pe)
+    return Loop(lambda seed: python_cycle(subject.gic, 5_000, seed), 5_000)
+
+
+def spi(n_pe: int, floor: bool) -> Loop:
+    """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE."""
+    subject = pair(n_pe)
+    return Loop(lambda seed: subject.spi_cycle(floor, 50_000, seed, 2_000), 50_000)
+
+
+def ppi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
+    """`depth` PPIs pending at once on a random PE, taken one after the other; one operation is one interrupt."""
+    subject = pair(n_pe)
+    count = (200_000 if n_pe > 10_000 else 40_000) // depth
+    return Loop(lambda seed: subject.ppi_drain(floor, depth, count, seed), count * depth)
+
+
+def spi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
+    """`depth` SPIs pending at once on PE 0, taken one after the other; one operation is one interrupt."""
+    subject = gathered(n_pe)
+    count = max(1, 20_000 // depth)
+    return Loop(lambda seed: subject.spi_drain(floor, depth, count), count * depth)
+
+
+def lookup(n_pe: int, how: str) -> Loop:
+    """Find a random PE by affinity: "gicv3", or in C "hash", "dense" or "scan"."""
+    subject = pair(n_pe)
+    count = 40_000 if how != "scan" else max(100, 400_000 // max(n_pe, 10))
+    return Loop(lambda seed: subject.lookup(how, count, seed), count)
+
+
+def broadcast(n_pe: int, floor: bool) -> tuple[Loop, Loop]:
+    """One SGI to all other PEs: sending it, and taking it; one operation is one target."""
+    subject = pair(n_pe)
+    rounds = max(1, 20_000 // n_pe)
+    return (
+        Loop(lambda seed: subject.broadcast(floor, rounds)[0], n_pe - 1),
+        Loop(lambda seed: subject.broadcast(floor, rounds)[1], n_pe - 1),
+    )
+
+
+def plug_gic(n_pe: int) -> Loop:
+    """Unplug and plug a random vCPU: the GIC's part, through its hotplug notifier."""
+    subject = gic_plug(n_pe)
+    return Loop(lambda seed: subject.cycles(CYCLES, seed), CYCLES)
+
+
+def plug_floor(n_pe: int) -> Loop:
+    """The least of it in C: two lookups and two resets of a record."""
+    subject = pair.__wrapped__(n_pe)
+    return Loop(lambda seed: subject.floor_plug_cycle(20_000, seed), 20_000)
+
+
+def plug_machine(max_cpus: int) -> Loop:
+    """device_add, device_del and the guest's eject, on random slots of a machine with one vCPU plugged."""
+    subject = machine_plug(max_cpus)
+    return Loop(lambda seed: subject.cycles(CYCLES, seed), CYCLES)

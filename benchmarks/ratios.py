@@ -1,0 +1,225 @@
+"""Print how far the GIC is from its floor, and how its costs grow: `python -m benchmarks.ratios [--json FILE]`.
+
+Every ratio compares two loops measured in turn, in one run, in CPU time of this thread; it is the median over the turns
+of (this / that), with the quartiles behind it. Nanoseconds are medians too and serve to read the ratios by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import Cython
+import numpy
+
+import gicv3
+
+from . import loops
+from .build import FLAGS, compiler
+from .loops import Loop
+from .subjects import PLUG_SIZES, SIZES
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ratio: `ours` and `theirs` in ns per operation, `ratio` = ours / theirs, and the limit it is held to."""
+
+    question: str
+    n_pe: int
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    limit: float | None = None
+
+
+def compare(question: str, n_pe: int, ours: Loop, theirs: Loop, turns: int, limit: float | None = None) -> Row:
+    """Measure two loops in turn, swapping who goes first; one turn of each is not counted."""
+    mine, others = [], []
+    for turn in range(turns + 1):
+        if turn % 2:
+            others.append(theirs(turn))
+            mine.append(ours(turn))
+        else:
+            mine.append(ours(turn))
+            others.append(theirs(turn))
+    ratios = [a / b for a, b in zip(mine[1:], others[1:], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return Row(question, n_pe, statistics.median(mine[1:]), statistics.median(others[1:]), middle, low, high, limit)
+
+
+def cycle_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """Raise, acknowledge, lower, end."""
+    for n_pe in sizes:
+        yield compare("PPI cycle / floor", n_pe, loops.ppi(n_pe, False), loops.ppi(n_pe, True), turns, limit=4.0)
+    for n_pe in sizes:
+        yield compare("SPI cycle / floor", n_pe, loops.spi(n_pe, False), loops.spi(n_pe, True), turns)
+    for n_pe in sizes:
+        yield compare(
+            "PPI cycle by Python calls / in C", n_pe, loops.ppi_from_python(n_pe), loops.ppi(n_pe, False), turns
+        )
+
+
+def drain_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """Many pending at once."""
+    for depth in (4, 16):
+        for n_pe in sizes:
+            ours, theirs = (loops.ppi_drain(n_pe, depth, floor) for floor in (False, True))
+            yield compare(f"{depth} PPIs pending / floor", n_pe, ours, theirs, turns)
+    one, many = (loops.spi_drain(64, depth, False) for depth in (1, 988))
+    for depth in (1, 32, 988):
+        ours, theirs = (loops.spi_drain(64, depth, floor) for floor in (False, True))
+        yield compare(f"{depth} SPIs pending on one PE / floor", 64, ours, theirs, turns)
+    yield compare("988 SPIs pending / 1 pending, per SPI", 64, many, one, turns)
+
+
+def lookup_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """PE by affinity."""
+    for how, name in (("hash", "lookup / hash in C"), ("scan", "lookup / linear scan in C")):
+        for n_pe in sizes:
+            yield compare(name, n_pe, loops.lookup(n_pe, "gicv3"), loops.lookup(n_pe, how), turns)
+    for n_pe in sizes:
+        yield compare(
+            "hash in C / linear scan in C", n_pe, loops.lookup(n_pe, "hash"), loops.lookup(n_pe, "scan"), turns
+        )
+
+
+def broadcast_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """One SGI to all other PEs, per target."""
+    for part, name in ((0, "SGI to all, sent / floor"), (1, "SGI to all, taken / floor")):
+        for n_pe in sizes:
+            if n_pe > 1:
+                ours, theirs = (loops.broadcast(n_pe, floor)[part] for floor in (False, True))
+                yield compare(name, n_pe, ours, theirs, turns)
+
+
+def plug_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """Plug and unplug: a large machine against a small one, and the GIC's part against the floor."""
+    small = PLUG_SIZES[0]
+    for name, loop in (("machine", loops.plug_machine), ("GIC alone", loops.plug_gic)):
+        for n_pe in sizes:
+            limit = 1.3 if n_pe == PLUG_SIZES[-1] and name == "machine" else None
+            yield compare(f"plug+unplug, {name}, n / {small} PEs", n_pe, loop(n_pe), loop(small), turns, limit)
+    for n_pe in sizes:
+        yield compare("plug+unplug, GIC alone / floor", n_pe, loops.plug_gic(n_pe), loops.plug_floor(n_pe), turns)
+
+
+def first_line(*command: str) -> str:
+    """The first line that a command prints, or "unknown"."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.partition("\n")[0]
+
+
+def processor() -> str:
+    """The processor's name as Linux shows it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment() -> dict[str, str]:
+    """Machine, versions and commit: what a number means nothing without."""
+    commit = first_line("git", "rev-parse", "--short=12", "HEAD")
+    if first_line("git", "status", "--porcelain"):
+        commit += " with local changes"
+    caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": f"{processor()}, {os.cpu_count()} CPUs",
+        "caches": ", ".join(path.read_text().strip() for path in caches) or "unknown",
+        "system": platform.platform(),
+        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "python": platform.python_version(),
+        "cython": Cython.__version__,
+        "numpy": numpy.__version__,
+        "compiler": first_line(compiler(), "--version"),
+        "floor flags": " ".join(FLAGS),
+        "gicv3": gicv3.__version__,
+        "commit": commit,
+        "command": "python -m benchmarks.ratios " + " ".join(sys.argv[1:]),
+    }
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown, columns aligned."""
+    head = ("question", "PEs", "ns", "against ns", "ratio", "quartiles", "limit")
+    cells = [
+        (
+            row.question,
+            str(row.n_pe),
+            f"{row.ours:.1f}",
+            f"{row.theirs:.1f}",
+            f"{row.ratio:.3g}",
+            f"{row.low:.3g}-{row.high:.3g}",
+            f"{row.limit}" if row.limit else "",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in (head, *cells)) for i in range(len(head))]
+    rule = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
+
+    def line(texts: tuple[str, ...]) -> str:
+        aligned = [texts[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(texts[1:], widths[1:]))]
+        return "| " + " | ".join(aligned) + " |"
+
+    return "\n".join(line(texts) for texts in (head, rule, *cells))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table, and write the JSON when asked to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ratios", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE as well")
+    parser.add_argument("--turns", type=int, default=15, help="turns of each comparison, at least 3 (default: 15)")
+    parser.add_argument(
+        "--sizes", default=",".join(map(str, SIZES)), help="numbers of PEs, with commas (default: %(default)s)"
+    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="only groups whose name contains TEXT")
+    options = parser.parse_args(arguments)
+    if options.turns < 3:
+        parser.error(f"--turns must be at least 3, got {options.turns}")
+    sizes = tuple(int(size) for size in options.sizes.split(","))
+    plug_sizes = tuple(dict.fromkeys(max(size, PLUG_SIZES[0]) for size in sizes))
+    groups: dict[str, Iterator[Row]] = {
+        "cycle": cycle_rows(sizes, options.turns),
+        "drain": drain_rows(sizes, options.turns),
+        "lookup": lookup_rows(sizes, options.turns),
+        "broadcast": broadcast_rows(sizes, options.turns),
+        "plug": plug_rows(plug_sizes, options.turns),
+    }
+    about = environment()
+    rows: list[Row] = []
+    for name, group in groups.items():
+        if options.only not in name:
+            continue
+        for row in group:
+            rows.append(row)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{row.question}, {row.n_pe} PEs: {row.ratio:.3g}", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    print(table(rows))
+    print()
+    for key, value in about.items():
+        print(f"{key}: {value}")
+    if options.json:
+        options.json.write_text(json.dumps({"environment": about, "rows": [asdict(row) for row in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
