@@ -188,6 +188,9 @@ def reset_value(row: Reg, element: int, view: View) -> int:
 
 by_view = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 by_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+by_readable_row = pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.access != "WO" and row.name != "GICD_CTLR"], ids=lambda row: row.name
+)
 
 
 # --- the table itself
@@ -244,7 +247,7 @@ import gicv3._core
         ("rows.append(row._replace(name='GICD_IIDR', offset=0x3C, count=2))", "GICD_IIDR overlaps another row at"),
         ("rows.append(row._replace(name='GICD_FROB', offset=0xF000))", "GICD_FROB has no handler"),
         ("systems.append(system._replace(name='ICC_RPR_EL1'))", "ICC_RPR_EL1 has the encoding of another row"),
-        ("systems.append(system._replace(name='ICC_FROB_EL1', encoding=(3, 0, 0, 0, 0)))", "ICC_FROB_EL1 has no handler"),
+        ("systems.append(system._replace(name='ICC_FROB', encoding=(3, 0, 0, 0, 0)))", "ICC_FROB has no handler"),
     ],
     ids=["as_it_is", "overlap", "overlap_by_count", "no_handler", "same_encoding", "no_system_handler"],
 )
@@ -272,10 +275,8 @@ def test_reset_values(row: Reg) -> None:
         assert gic.totals()["bad_access"] == 0
 
 
-@by_row
+@by_readable_row
 def test_writing_ones_reaches_the_writable_bits(row: Reg) -> None:
-    if row.access == "WO" or row.name == "GICD_CTLR":
-        return
     for view in VIEWS:
         gic = view.make()
         for element in elements(row):
@@ -285,17 +286,16 @@ def test_writing_ones_reaches_the_writable_bits(row: Reg) -> None:
         gic.check()
 
 
-@by_row
-def test_writing_zeros_clears_what_ones_set_except_in_set_and_clear_registers(row: Reg) -> None:
-    if row.access in ("WO", "W1S") or row.name == "GICD_CTLR":
-        return
+@by_readable_row
+def test_writing_zeros_clears_what_ones_set_except_in_set_registers(row: Reg) -> None:
     for view in VIEWS:
         gic = view.make()
         for element in elements(row):
             view.write(gic, row.frame, place(row, element), ONES, size_of(row))
+            ones = view.read(gic, row.frame, place(row, element), size_of(row))
             view.write(gic, row.frame, place(row, element), 0, size_of(row))
             value = view.read(gic, row.frame, place(row, element), size_of(row))
-            assert value == (reset_value(row, element, view) if row.access == "RO" else 0), (view.name, element)
+            assert value == (0 if row.access == "RW" else ones), (view.name, element)
         gic.check()
 
 
@@ -426,14 +426,16 @@ def test_holes_read_zero_ignore_writes_and_are_counted(frame: Frame, view: View)
     assert gic.totals()["bad_access"] == 2 * len(holes)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.count > 1], ids=lambda row: row.name)
-def test_one_past_the_end_of_an_array_is_another_register_or_a_hole(row: Reg) -> None:
+def before_a_hole(row: Reg) -> bool:
+    past = place(row, row.count)
+    return past < FRAME_SIZE and not any(other.frame == row.frame and other.offset == past for other in ROWS)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if before_a_hole(row)], ids=lambda row: row.name)
+def test_one_past_the_end_of_a_register_is_a_hole(row: Reg) -> None:
     view = VIEWS[0]
     gic = view.make()
-    past = place(row, row.count)
-    if any(other.frame == row.frame and other.offset == past for other in ROWS) or past == FRAME_SIZE:
-        return
-    refused(gic, view, row.frame, past, 4)
+    refused(gic, view, row.frame, place(row, row.count), 4)
     gic.frame_read(row.frame, place(row, row.count - 1), size_of(row), False, 1)
     assert gic.totals()["bad_access"] == 2 + (row.access == "WO")
 
