@@ -14,7 +14,7 @@ from unicorn_code import words
 
 from gicv3 import ConfigError, GicError
 from gicv3.machine import VirtMachine
-from gicv3.unicorn import Stop, UnicornMachine
+from gicv3.unicorn import CPU_MODELS, Stop, UnicornError, UnicornMachine, layout
 from gicv3.vcpu import PowerState
 
 pytestmark = pytest.mark.guest
@@ -651,3 +651,21 @@ def test_impossible_options_are_refused(options: dict[str, object], text: str) -
 def test_run_refuses_less_than_a_tick() -> None:
     with boot(OFF) as engine, pytest.raises(ConfigError, match="at least 1, got 0"):
         engine.run(0)
+
+
+@pytest.mark.parametrize("model", CPU_MODELS)
+def test_every_cpu_model_runs(model: str) -> None:
+    with boot(TIMER + OFF, cpu_model=model) as engine:
+        assert engine.run() is Stop.OFF
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [("_STRUCT_BYTES", 64, "instruction counter"), ("_DATA_ABORT_EL1", 0x3E, "exception syndrome")],
+)
+def test_unicorn_that_is_laid_out_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: int, text: str
+) -> None:
+    monkeypatch.setattr(layout, name, value)
+    with pytest.raises(UnicornError, match=f"keeps its {text} in an unknown place"):
+        layout.probe.__wrapped__(0)

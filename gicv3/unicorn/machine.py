@@ -59,6 +59,9 @@ class UnicornMachine:
     on time. A vCPU takes an interrupt between turns, after its own accesses to the GIC and the timer, and wherever it
     unmasks one.
 
+    Devices: the GIC, the generic timers and the UART; any other address outside RAM is an external abort. HVC is PSCI.
+    The machine's `on_power`, `on_system_off` and `on_system_reset` are taken until `close`.
+
     Parameters: `machine`, driven by this until `close`; `image`, a flat image or the path of one, loaded at
     `load_address` in RAM, where the boot vCPU starts with X0 = `x0`; `ram`, base and size in bytes, whole pages;
     `quantum`, instructions, 1..2**31; `cpu_model`, a key of `CPU_MODELS`; `output`, called with what the guest sends to
