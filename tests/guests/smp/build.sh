@@ -15,3 +15,4 @@ trap 'rm -f "$elf"' EXIT
     -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -Wl,-T,"$here/link.ld" \
     -o "$elf" "$here/start.S" "$here/gic.c" "$here/main.c"
 "${cross}objcopy" -O binary "$elf" "$output"
+chmod 644 "$output"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory that host and guest share. gicv3/guests/__init__.py holds the same numbers for the host; a test compares the two. */
+/* The memory that host and guest share. gicv3/guests/__init__.py holds the same numbers; a test compares the two. */
 #ifndef MAILBOX_H
 #define MAILBOX_H
 

@@ -2,28 +2,34 @@
 /*
  * An SMP guest that keeps a GICv3 busy while its vCPUs come and go.
  *
- * One token goes round the online CPUs as SGI 0, in ascending order of CPU number. Whoever takes it does a little
- * arithmetic with interrupts open and passes it on. Besides, every CPU runs a virtual timer (PPI 27), and the UART's
- * receive interrupt (SPI 33, echo) moves to the next online CPU each round. INTID 41 is the host's doorbell: at the next
- * homecoming of the token CPU 0 serves ejects, starts CPUs that have appeared, and switches off when asked to.
+ * One token goes round the online CPUs as SGI 0, in ascending order of CPU number. Whoever takes it checks for a while
+ * that interrupts give back all registers, and passes it on. Besides, every CPU runs a virtual timer (PPI 27), and the
+ * UART's receive interrupt (SPI 33, echo) moves to the next online CPU each round. INTID 41 is the host's doorbell: at
+ * the next homecoming of the token CPU 0 serves ejects, starts CPUs that have appeared, and switches off when asked to.
  *
  * Who may write what
  *   There is no atomic instruction in this program (with the MMU off all memory is Device memory, where exclusives are
- *   not architected). Every word has one writer at a time: a CPU writes its own record and its own queue; the holder of the
- *   token writes the delivery log; CPU 0 writes the masks and IROUTER, membership only while it holds the token.
+ *   not architected). Every word has one writer at a time: a CPU writes its own record and its own queue; the holder of
+ *   the token writes the delivery log; CPU 0 writes the masks and IROUTER, membership only while it holds the token.
  *   A CPU that leaves or arrives therefore never has the token, and the token is never sent to an absent CPU.
  *
  * The delivery log
- *   The interrupt handler appends what it acknowledged to its CPU's queue; the token's holder moves its queue to the log
- *   before it passes the token on. Hence, with any interleaving of the CPUs:
+ *   The interrupt handler appends what it acknowledged to its CPU's queue; the token's holder moves its queue to the
+ *   log before it passes the token on. Hence, with any interleaving of the CPUs:
  *   1. Entries of one CPU are in the order in which that CPU acknowledged them.
- *   2. Entries of SGIs (all CPUs together) are in causal order, and are a function of what the host asked for alone:
- *      boot gives one SGI_STATE on CPU 0 per started CPU, each round gives one SGI_TOKEN per online CPU, an eject gives
- *      SGI_LEAVE on that CPU and SGI_STATE on CPU 0. How far CPUs run per turn does not show.
- *   3. With FLAG_NO_TIMER and no UART input the SGIs and the doorbell are all there is. Then the whole log is invariant
- *      if the host rings only while the guest is idle (rounds == work, all CPUs in WFI), or never.
- *   Not invariant: where timer, UART and (if rung while the ring runs) doorbell entries fall between the others, how many
- *   timer entries there are, which CPU takes a UART interrupt, and the spurious count.
+ *   2. The SGI entries of all CPUs together are in causal order, and a function of what the host has asked for alone:
+ *      a CPU that starts gives SGI_STATE on CPU 0; a round gives SGI_TOKEN on each other online CPU, ascending, then on
+ *      CPU 0; an eject gives SGI_LEAVE on the one that goes, then SGI_STATE on CPU 0. Ejects are served before starts,
+ *      both in ascending order. How far a CPU runs in its turn does not show.
+ *   3. With FLAG_NO_TIMER and no UART input the doorbell is the only other entry. Then the whole log is invariant if
+ *      the host rings only while the guest is idle (rounds == work, all CPUs in WFI), or never.
+ *   Not invariant: where timer, UART and (if rung while the ring runs) doorbell entries fall between the others, the
+ *   round after which such a doorbell is served, how many timer entries there are, which CPU takes a UART interrupt, and
+ *   the spurious count (a UART interrupt that was routed away after it had been signalled).
+ *   An idle guest's log is complete once a CPU 0 that holds the token has woken up; SYSTEM_OFF completes it as well.
+ *
+ * What is asked of the host: a CPU that has been started leaves by an eject; one that vanishes takes the token with it.
+ * CPU n has affinity Aff1 = n / 16, Aff0 = n % 16. CPU 0 does not leave.
  */
 #include "gic.h"
 #include "mailbox.h"
@@ -54,9 +60,10 @@ static volatile u32 token[MAX_CPUS]; /* this CPU holds the token */
 static volatile u32 leave[MAX_CPUS]; /* this CPU has been told to go */
 static volatile u32 doorbell;        /* CPU 0: the host has rung and has not been served */
 static volatile u32 state_changed;   /* CPU 0: SGI_STATE has come in */
-static u32 max_cpus, timer_period, arithmetic, uart_cpu;
+static u32 max_cpus, timer_period, uart_cpu;
 
 extern void secondary_start(void);
+extern int registers_lost(u64 seed);
 
 /* UART */
 
@@ -194,22 +201,6 @@ void handle_fault(u32 cpu, u64 esr, u64 elr)
         wfi();
 }
 
-/* Work between two deliveries: goes wrong if an interrupt does not give back every register and flag. */
-
-static volatile u32 arithmetic_seed = 2463534242u;
-
-static u32 do_arithmetic(void)
-{
-    u32 x = arithmetic_seed;
-
-    for (int i = 0; i < 32; i++) {
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-    }
-    return x;
-}
-
 static u32 next_online(u32 cpu)
 {
     u64 online = mailbox->online;
@@ -221,10 +212,13 @@ static u32 next_online(u32 cpu)
 /* Interrupts are masked on entry and on return, and open in between. */
 static void pass_token(u32 cpu)
 {
+    int lost;
+
     irq_unmask();
-    if (do_arithmetic() != arithmetic)
-        records[cpu].errors++;
+    lost = registers_lost((u64)cpu << 32 | mailbox->rounds);
     irq_mask();
+    if (lost)
+        records[cpu].errors++;
     log_queue(cpu);
     token[cpu] = 0;
     icc_send_sgi(SGI_TOKEN, next_online(cpu));
@@ -400,7 +394,6 @@ void boot_main(void)
     if (max_cpus > MAX_CPUS)
         max_cpus = MAX_CPUS;
     timer_period = mailbox->timer_period ? mailbox->timer_period : read_sysreg(CNTFRQ_EL0) / 100;
-    arithmetic = do_arithmetic();
     gicd_init();
     if (!cpu_init(0, &rd_base)) {
         records[0].errors++;

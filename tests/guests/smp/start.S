@@ -36,7 +36,7 @@ enter:
     b       1b
     .ltorg
 
-/* Interrupts do not nest and handlers use no FP registers: the caller-saved general registers are all there is to keep. */
+/* Interrupts do not nest, and nothing uses FP registers: the caller-saved general registers are all there is to keep. */
 irq_entry:
     stp     x0, x1, [sp, #-160]!
     stp     x2, x3, [sp, #16]
@@ -87,6 +87,49 @@ vectors:
     b       fault_entry
     .balign 128
     .endr
+
+/*
+ * int registers_lost(u64 seed): the work between two deliveries. Spins with a different value in every general register
+ * and with known flags; returns 1 if an interrupt taken meanwhile has not given all of them back.
+ */
+#define SPINS 100
+    .text
+    .global registers_lost
+registers_lost:
+    stp     x19, x20, [sp, #-112]!
+    stp     x21, x22, [sp, #16]
+    stp     x23, x24, [sp, #32]
+    stp     x25, x26, [sp, #48]
+    stp     x27, x28, [sp, #64]
+    stp     x29, x30, [sp, #80]
+    str     x0, [sp, #96]
+    .irp    n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
+    add     x\n, x0, #\n
+    .endr
+    mov     x0, #SPINS
+    cmp     x1, x2                      /* less: N set, Z, C and V clear */
+1:  sub     x0, x0, #1
+    cbnz    x0, 1b
+    b.pl    2f
+    b.eq    2f
+    b.cs    2f
+    b.vs    2f
+    ldr     x0, [sp, #96]
+    .irp    n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30
+    sub     x\n, x\n, #\n
+    cmp     x\n, x0
+    b.ne    2f
+    .endr
+    mov     x0, #0
+    b       3f
+2:  mov     x0, #1
+3:  ldp     x21, x22, [sp, #16]
+    ldp     x23, x24, [sp, #32]
+    ldp     x25, x26, [sp, #48]
+    ldp     x27, x28, [sp, #64]
+    ldp     x29, x30, [sp, #80]
+    ldp     x19, x20, [sp], #112
+    ret
 
     .section .stacks, "aw", %nobits
     .balign 1 << STACK_SHIFT

@@ -44,7 +44,14 @@ static inline u64 read64(u64 address)
     return value;
 }
 
-static inline void write32(u64 address, u32 value) { asm volatile("str %w0, [%1]" ::"rZ"(value), "r"(address) : "memory"); }
-static inline void write64(u64 address, u64 value) { asm volatile("str %x0, [%1]" ::"rZ"(value), "r"(address) : "memory"); }
+static inline void write32(u64 address, u32 value)
+{
+    asm volatile("str %w0, [%1]" ::"rZ"(value), "r"(address) : "memory");
+}
+
+static inline void write64(u64 address, u64 value)
+{
+    asm volatile("str %x0, [%1]" ::"rZ"(value), "r"(address) : "memory");
+}
 
 #endif
