@@ -24,8 +24,8 @@
  *   3. With FLAG_NO_TIMER and no UART input the doorbell is the only other entry. Then the whole log is invariant if
  *      the host rings only while the guest is idle (rounds == work, all CPUs in WFI), or never.
  *   Not invariant: where timer, UART and (if rung while the ring runs) doorbell entries fall between the others, the
- *   round after which such a doorbell is served, how many timer entries there are, which CPU takes a UART interrupt, and
- *   the spurious count (a UART interrupt that was routed away after it had been signalled).
+ *   round after which such a doorbell is served, how many timer entries there are, which CPU takes a UART interrupt,
+ *   and the spurious count (a UART interrupt that was routed away after it had been signalled).
  *   An idle guest's log is complete once a CPU 0 that holds the token has woken up; SYSTEM_OFF completes it as well.
  *
  * What is asked of the host: a CPU that has been started leaves by an eject; one that vanishes takes the token with it.

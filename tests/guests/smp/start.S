@@ -36,7 +36,7 @@ enter:
     b       1b
     .ltorg
 
-/* Interrupts do not nest, and nothing uses FP registers: the caller-saved general registers are all there is to keep. */
+/* Interrupts do not nest and nothing uses FP registers: the caller-saved general registers are all there is to keep. */
 irq_entry:
     stp     x0, x1, [sp, #-160]!
     stp     x2, x3, [sp, #16]
