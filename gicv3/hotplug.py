@@ -10,11 +10,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import HotplugError
+from gicv3.gic import GICv3, PeView
 from gicv3.notifier import Notifier, NotifierList, raise_all
 from gicv3.vcpu import PowerState, Vcpu
 
 if TYPE_CHECKING:
-    from gicv3.gic import GICv3
     from gicv3.topology import Topology
 
 
@@ -74,17 +74,21 @@ class GicCpuHotplugNotifier(Notifier):
         else:
             if holder is not cpu:
                 raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
-            gic.set_cpustate(pe, None, False)
-            # Cut in both directions: a stale vCPU must not reach an interface that is somebody else's next.
-            cpu.gicv3state = None
-            cpu.sysregs = None
+            dissociate(gic, pe, cpu)
 
 
 def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
     """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug."""
     gic.set_cpustate(pe, cpu, True)
-    cpu.gicv3state = gic.pe[pe]
+    cpu.gicv3state = PeView(gic, pe)
     gic.init_cpu_reginfo(cpu)
+
+
+def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
+    """Take interface `pe` from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next."""
+    gic.set_cpustate(pe, None, False)
+    cpu.gicv3state = None
+    cpu.sysregs = None
 
 
 class HotplugStage(Enum):
@@ -395,7 +399,7 @@ class CpuHotplugHandler:
             self.unwire_gic_cpu_irqs(cpu)
             _collect(errors, self.cpuhp_notifiers, CPUHotplugInfo(self.gic, cpu, False), reverse=True)
         if self.gic.cpu(cpu.cpu_index) is cpu:
-            self.gic.set_cpustate(cpu.cpu_index, None, False)
+            dissociate(self.gic, cpu.cpu_index, cpu)
         self.gic.restore_pe(cpu.cpu_index, saved)
         if len(errors) > 1:
             raise_all("a plug failed, and so did taking it back", errors)

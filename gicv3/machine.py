@@ -5,18 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gicv3.errors import ConfigError, GicError
+from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
 from gicv3.notifier import NotifierList
 from gicv3.psci import Psci
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
 from gicv3.vcpu import CPU_LINES, MAINT_LINE, CpuPpi, PowerState, Vcpu
-
-if TYPE_CHECKING:
-    from gicv3.gic import GICv3
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -161,8 +159,6 @@ class VirtMachine(CpuHotplugHandler):
         self, affinities: Sequence[int] | None, regions: list[tuple[int, int]], gic_options: Mapping[str, Any]
     ) -> GICv3:
         """Build the GIC for every possible vCPU, of which none has a CPU interface yet, and let it hear of hotplug."""
-        from gicv3.gic import GICv3, GICv3Config
-
         if affinities is not None and len(affinities) != self.max_cpus:
             raise ConfigError(f"affinities must be one for each of {self.max_cpus} vCPUs, got {len(affinities)}")
         options = {"spis": NUM_SPIS, "el2": self.virtualization, **gic_options}

@@ -1,7 +1,7 @@
 """Defects of the RFC's fifth version that a vCPU hotplug must not have, one test or more for each.
 
-The numbers are those of docs/hotplug.md. Not here: D3, D14, D22 (firmware tables and migration streams, with their
-parts) and D20 (an engine's translation contexts, which this package has none of).
+The numbers D1 to D23 are the project's list of them. Not here: D3, D14 and D22, which are about firmware tables and
+migration streams, and D20, about an engine's translation contexts, of which this package has none.
 """
 
 import gc
