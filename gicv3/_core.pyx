@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from enum import IntFlag
 from hashlib import blake2b
+from operator import index as as_index
 
 import numpy
 
@@ -23,16 +24,23 @@ from gicv3.registers import REGISTERS, SYSREGS, SysReg, encode
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
 
+cdef extern from "<stdint.h>" nogil:
+    const uint32_t UINT32_MAX
+    const uint64_t UINT64_MAX
+
 ctypedef uint8_t u8
 ctypedef uint16_t u16
 ctypedef uint32_t u32
 ctypedef uint64_t u64
 
 include "core/bits.pxi"
+include "core/strict.pxi"
 include "core/state.pxi"
 include "core/affinity.pxi"
 include "core/decode.pxi"
+include "core/routing.pxi"
 include "core/delivery.pxi"
+include "core/settle.pxi"
 include "core/cpu_interface.pxi"
 include "core/icc_registers.pxi"
 include "core/distributor.pxi"
@@ -70,6 +78,20 @@ cdef class _Bytes:
         PyBuffer_FillInfo(view, self, self.data, self.size, 1, flags)
 
 
+cdef list tell_lines(callback, tuple change, list errors):
+    """Call back for each line of one PE that moved; what is raised is collected, so that nothing is left untold."""
+    pe, old, new = change
+    if callback is not None:
+        for line in _LINES:
+            bit = int(line)
+            if (old ^ new) & bit:
+                try:
+                    callback(pe, line, new & bit != 0)
+                except BaseException as error:
+                    errors = [*(errors or ()), error]
+    return errors
+
+
 cdef class Gic:
     """The core's object; embedders use its subclass `gicv3.GICv3`, where every method is documented.
 
@@ -97,7 +119,12 @@ cdef class Gic:
         s.id_bits = config.id_bits
         s.gate_rule = config.hpp_rule == "gate"
         s.apr_by_bpr = config.apr_rule == "bpr"
+        s.unknown_route_first = config.unknown_route == "first"
+        s.strict_on = config.strict
+        s.settle_steps = config.settle_steps
         s.iidr = config.iidr
+        for i in range(24):
+            s.pidr[i // 8][i % 8] = config.pidr[i // 8][i % 8]
         s.dist_base = config.dist_base
         s.num_region = len(config.regions)
         for name, bit in _FEATURES.items():
@@ -133,7 +160,7 @@ cdef class Gic:
             free(self.s)
         free(self.notified)
 
-    # --- public C API ----------------------------------------------------------------------------------------------
+    # --- public C API ---------------------------------------------------------------------------------------------
 
     cdef void lock(self) noexcept nogil:
         self.mutex.acquire()
@@ -203,7 +230,7 @@ cdef class Gic:
     cdef uint32_t c_lines(self, uint32_t pe) noexcept nogil:
         return self.s.pe[pe].lines if pe < self.s.num_pe else 0
 
-    # --- outputs -----------------------------------------------------------------------------------------------------
+    # --- outputs --------------------------------------------------------------------------------------------------
 
     cdef int drain(self) except -1:
         """Run `on_line` for what changed since the last drain. State is final; a callback may call back in.
@@ -211,8 +238,8 @@ cdef class Gic:
         A nested call leaves the work to the outer one, so changes are told in order. If callbacks raise, the rest
         still run.
         """
-        cdef u32 pe
-        cdef u8 old, new
+        cdef u32 i, pe
+        cdef list moved
         cdef list errors = None
         if self.s.num_notify == 0 or self.draining:
             return 0
@@ -222,28 +249,19 @@ cdef class Gic:
                 if self.s.num_notify == 0:
                     self.draining = False
                     break
-                self.s.num_notify -= 1
-                pe = self.s.notify[self.s.num_notify]
-                self.s.pe[pe].marks &= <u8>~MARK_NOTIFY
-                old = self.notified[pe]
-                new = self.s.pe[pe].lines
-                self.notified[pe] = new
-            callback = self._on_line
-            if callback is None:
-                continue
-            for line in _LINES:
-                bit = int(line)
-                if (old ^ new) & <u8>bit:
-                    try:
-                        callback(pe, line, new & <u8>bit != 0)
-                    except Exception as error:
-                        if errors is None:
-                            errors = []
-                        errors.append(error)
+                moved = []
+                for i in range(self.s.num_notify):
+                    pe = self.s.notify[i]
+                    self.s.pe[pe].marks &= <u8>~MARK_NOTIFY
+                    moved.append((pe, self.notified[pe], self.s.pe[pe].lines))
+                    self.notified[pe] = self.s.pe[pe].lines
+                self.s.num_notify = 0
+            for change in moved:
+                errors = tell_lines(self._on_line, change, errors)
         if errors is not None:
             if len(errors) == 1:
                 raise errors[0]
-            raise ExceptionGroup("on_line callbacks failed", errors)
+            raise BaseExceptionGroup("on_line callbacks failed", errors)
         return 0
 
     @property
@@ -284,7 +302,7 @@ cdef class Gic:
         """The output lines of one PE as a `Line` value's int."""
         return self.s.pe[arg_pe(self, pe)].lines
 
-    # --- inputs ------------------------------------------------------------------------------------------------------
+    # --- inputs ---------------------------------------------------------------------------------------------------
 
     def set_spi(self, intid, bint level):
         """Drive the input wire of an SPI; a rising edge latches if it is edge-triggered."""
@@ -329,39 +347,49 @@ cdef class Gic:
         cdef u32 slot = arg_ppi(self, intid)
         return bool(private_word(self.s, p, slot >> 5).line >> (slot & 31) & 1)
 
-    # --- memory-mapped registers ---------------------------------------------------------------------------------------
+    # --- memory-mapped registers ----------------------------------------------------------------------------------
 
-    def mmio_read(self, u64 address, u32 size=4, secure=None, pe=0):
+    def mmio_read(self, address, size=4, secure=None, pe=0):
         """Read `size` bytes at a physical address; a bad access reads 0 and is counted."""
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
+        cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
+        cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
-            return self.c_mmio_read(address, size, is_secure)
+            return self.c_mmio_read(place, width, is_secure)
 
-    def mmio_write(self, u64 address, u64 value, u32 size=4, secure=None, pe=0):
+    def mmio_write(self, address, value, size=4, secure=None, pe=0):
         """Write `size` bytes at a physical address; a bad access is ignored and counted."""
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
+        cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
+        cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
+        cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
-            self.c_mmio_write(address, value, size, is_secure)
+            self.c_mmio_write(place, data, width, is_secure)
         self.drain()
 
-    def frame_read(self, u32 frame, u32 offset, u32 size=4, secure=None, index=0):
+    def frame_read(self, frame, offset, size=4, secure=None, index=0):
         """Read `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
         cdef u32 pe = arg_pe(self, index)
         cdef bint is_secure = arg_secure(self, secure, pe)
-        arg_frame(frame)
+        cdef u32 which = arg_frame(frame)
+        cdef u32 place = <u32>arg_unsigned(offset, UINT32_MAX, "offset")
+        cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
-            return frame_read(self.s, frame, pe, offset, size, is_secure)
+            return frame_read(self.s, which, pe, place, width, is_secure)
 
-    def frame_write(self, u32 frame, u32 offset, u64 value, u32 size=4, secure=None, index=0):
+    def frame_write(self, frame, offset, value, size=4, secure=None, index=0):
         """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
         cdef u32 pe = arg_pe(self, index)
         cdef bint is_secure = arg_secure(self, secure, pe)
-        arg_frame(frame)
+        cdef u32 which = arg_frame(frame)
+        cdef u32 place = <u32>arg_unsigned(offset, UINT32_MAX, "offset")
+        cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
+        cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
-            frame_write(self.s, frame, pe, offset, value, size, is_secure)
+            frame_write(self.s, which, pe, place, data, width, is_secure)
         self.drain()
 
-    # --- system registers ------------------------------------------------------------------------------------------------
+    # --- system registers -----------------------------------------------------------------------------------------
 
     def sysreg_read(self, pe, reg):
         """Read a system register as software on the PE; 0 when the access is UNDEFINED or trapped."""
@@ -373,12 +401,13 @@ cdef class Gic:
         self.drain()
         return value
 
-    def sysreg_write(self, pe, reg, u64 value):
+    def sysreg_write(self, pe, reg, value):
         """Write a system register as software on the PE; ignored when the access is UNDEFINED or trapped."""
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
+        cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
         with self.mutex:
-            sysreg_access(self.s, index, encoding, &value, True)
+            sysreg_access(self.s, index, encoding, &data, True)
         self.drain()
 
     def _sysreg_access(self, pe, reg, value):
@@ -386,36 +415,39 @@ cdef class Gic:
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
         cdef bint write = value is not None
-        cdef u64 data = value if write else 0
+        cdef u64 data = arg_unsigned(value, UINT64_MAX, "value") if write else 0
         cdef u32 code
         with self.mutex:
             code = sysreg_access(self.s, index, encoding, &data, write)
         self.drain()
         return code, data
 
-    def _set_context(self, pe, u8 el, bint secure, u64 scr_el3, u64 hcr_el2, bint nmi_enabled):
+    def _set_context(self, pe, u8 el, bint secure, scr_el3, hcr_el2, bint nmi_enabled):
         cdef u32 index = arg_pe(self, pe)
+        cdef u64 scr = arg_unsigned(scr_el3, UINT64_MAX, "scr_el3")
+        cdef u64 hcr = arg_unsigned(hcr_el2, UINT64_MAX, "hcr_el2")
         cdef PeState *p = &self.s.pe[index]
         with self.mutex:
             p.el = el
             p.secure = secure
-            self.s.cold[index].scr_el3 = scr_el3
-            self.s.cold[index].hcr_el2 = hcr_el2
+            self.s.cold[index].scr_el3 = scr
+            self.s.cold[index].hcr_el2 = hcr
             self.s.cold[index].sctlr_nmi = nmi_enabled
             pe_context(self.s, p)
             pe_update(self.s, index)
         self.drain()
 
-    # --- hotplug -----------------------------------------------------------------------------------------------------
+    # --- hotplug --------------------------------------------------------------------------------------------------
 
     @property
     def num_pe(self):
         """Number of PEs, accessible or not."""
         return self.s.num_pe
 
-    def proc_num(self, u64 mpidr):
+    def proc_num(self, mpidr):
         """PE with this affinity (MPIDR form), or -1; O(1)."""
-        return self.c_proc_num(mpidr)
+        cdef object number = as_index(mpidr)
+        return self.c_proc_num(number) if 0 <= number <= UINT64_MAX else -1
 
     def affinity(self, pe):
         """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0."""
@@ -443,10 +475,13 @@ cdef class Gic:
 
     def set_accessible_range(self, first, count, bint accessible):
         """`set_cpustate` without an object for PEs first .. first+count-1: how a machine marks its absent slots."""
-        cdef u32 start = arg_pe(self, first) if count else 0
+        cdef u32 start = arg_pe(self, first)
         cdef u32 pe
         if count < 0 or start + count > self.s.num_pe:
             raise ConfigError(f"first + count must be at most {self.s.num_pe}, got {first} + {count}")
+        if not accessible and self._cpus:
+            for i in range(start, start + <u32>count):
+                self._cpus.pop(i, None)
         with self.mutex:
             for pe in range(start, start + <u32>count):
                 if (self.s.pe[pe].flags & PE_ACCESSIBLE != 0) != accessible:
@@ -496,7 +531,7 @@ cdef class Gic:
             gic_reset(self.s)
         self.drain()
 
-    # --- inspection --------------------------------------------------------------------------------------------------
+    # --- inspection -----------------------------------------------------------------------------------------------
 
     def check(self):
         """Verify every invariant by full recomputation; GicError names the first that is broken."""
@@ -540,8 +575,36 @@ cdef class Gic:
             digest.update(PyBytes_FromStringAndSize(<char *>s.cold, s.num_pe * sizeof(PeCold)))
         return digest.digest()
 
-    def _bytes_per_pe(self):
-        """Core memory per PE in bytes, tables included."""
+    def memory(self):
+        """Core memory in bytes: {"per_pe": ..., "fixed": ...}; the pools in "fixed" are touched only when used."""
         cdef GicState *s = self.s
-        cdef size_t shared = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared)
-        return (s.num_pe * (sizeof(PeState) + sizeof(PeCold) + 1 + 1 + 4 + 4) + (s.aff_mask + 1) * sizeof(AffinitySlot) + s.num_pe // 8) / s.num_pe, shared
+        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + 2 + 3 * sizeof(u32)      # records, lines, drain lists
+        cdef size_t sets = ((s.num_pe + 63) // 64 + (s.num_pe + 4095) // 4096) * 8
+        cdef size_t per_pe = s.num_pe * each + (s.aff_mask + 1) * sizeof(AffinitySlot) + 7 * sets
+        cdef size_t fixed = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared) + STRICT_RING * sizeof(StrictEntry)
+        fixed += (s.pool_size + 1) * (sizeof(SpiQueue) + sizeof(SpiBucket))
+        return {"per_pe": per_pe / s.num_pe, "fixed": fixed}
+
+    def step(self, steps=1):
+        """Let `steps` units of settling time pass for RWP, UWP and ChildrenAsleep (`GICv3Config.settle_steps`)."""
+        cdef u32 count = <u32>arg_unsigned(steps, UINT32_MAX, "steps")
+        with self.mutex:
+            gic_step(self.s, count)
+        self.drain()
+
+    def strict_log(self):
+        """Findings of strict mode, oldest first, at most 1024: (rule, PE or None, INTID or None, value or place)."""
+        cdef u64 i, first
+        cdef StrictEntry *entry
+        result = []
+        with self.mutex:
+            first = self.s.strict_seen - STRICT_RING if self.s.strict_seen > STRICT_RING else 0
+            for i in range(first, self.s.strict_seen):
+                entry = &self.s.strict_ring[i % STRICT_RING]
+                result.append((_STRICT_RULES[entry.rule], None if entry.pe == NO_PE else entry.pe,
+                               None if entry.intid == INTID_NONE else entry.intid, entry.detail))
+        return result
+
+    def strict_counts(self):
+        """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
+        return {text: self.s.strict_count[rule] for rule, text in _STRICT_RULES.items() if self.s.strict_count[rule]}

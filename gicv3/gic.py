@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import index as as_index
 from typing import Any, NamedTuple
 
 from gicv3._core import Gic
@@ -14,6 +15,7 @@ _ROWS = {row.name: row for row in REGISTERS}
 _SCR_NS = 1
 _REDIST_STRIDE = 0x20000
 _MAX_ADDRESS = 1 << 52
+_PIDR = tuple((part, 0xB4, 0x3B, 0, 0x44, 0, 0, 0) for part in (0x92, 0x93, 0x97))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,19 @@ class GICv3Config:
     nmi : FEAT_GICv3_NMI.
     range_selector : SGIs reach Aff0 above 15 (RSS).
     statusr : GICD_STATUSR and GICR_STATUSR exist.
+    one_of_n : SPIs with GICD_IROUTER.IRM go to one participating PE (GICD_TYPER.No1N is 0): the first at or after
+        INTID mod num_pe, kept until it stops participating. Brings GICR_CTLR.DPG*, GICD_CTLR.E1NWF and PMHE.
     hpp_rule : "filter": a group disabled in ICC_IGRPEN is left out before the highest priority pending interrupt is
         chosen; "gate": the choice is made first, so such an interrupt hides others (QEMU, gem5).
     apr_rule : "minimum": active priorities are recorded as if the binary point were at its minimum (Arm's RPR text);
         "bpr": masked by the current one (QEMU, KVM).
     id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24.
     iidr : value of GICD_IIDR and GICR_IIDR.
+    pidr : PIDR0..PIDR7 of the GICD, GICR and GICM frames: three sequences of eight bytes.
+    unknown_route : what GICD_IROUTER does with an affinity that no PE has: "nowhere" (pending, not delivered) or
+        "first" (PE 0); it reads back as written.
+    settle_steps : `step()`s until RWP, UWP and ChildrenAsleep settle; 0 settles at once.
+    strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
     dist_base : physical address of the Distributor, 64 KB aligned.
     redist_regions : (base, number of PEs) of each redistributor region in PE order; 128 KB a PE, 64 KB aligned.
         None: one region at 0x080A_0000.
@@ -61,14 +70,22 @@ class GICv3Config:
     nmi: bool = False
     range_selector: bool = False
     statusr: bool = False
+    one_of_n: bool = False
     hpp_rule: str = "filter"
     apr_rule: str = "minimum"
     id_bits: int = 16
     iidr: int = 0x43B
+    pidr: Sequence[Sequence[int]] = _PIDR
+    unknown_route: str = "nowhere"
+    settle_steps: int = 0
+    strict: bool = False
     dist_base: int = 0x0800_0000
     redist_regions: Sequence[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("cpus", "spis", "espis", "eppis", "priority_bits", "id_bits", "iidr", "settle_steps", "dist_base"):
+            if getattr(self, name) is not None:
+                as_index(getattr(self, name))  # a float is a TypeError
         if (self.cpus is None) == (self.affinities is None):
             raise ConfigError("exactly one of cpus and affinities must be given")
         if not 1 <= self.num_pe <= 65536:
@@ -94,6 +111,12 @@ class GICv3Config:
             raise ConfigError(f"id_bits must be in 10..24, got {self.id_bits}")
         if not 0 <= self.iidr <= 0xFFFF_FFFF:
             raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
+        if len(self.pidr) != 3 or any(len(p) != 8 or not all(0 <= b <= 255 for b in p) for p in self.pidr):
+            raise ConfigError(f"pidr must be three sequences of eight bytes, got {self.pidr!r}")
+        if self.unknown_route not in ("nowhere", "first"):
+            raise ConfigError(f"unknown_route must be 'nowhere' or 'first', got {self.unknown_route!r}")
+        if not 0 <= self.settle_steps <= 1_000_000:
+            raise ConfigError(f"settle_steps must be in 0..1000000, got {self.settle_steps}")
         self._check_map()
 
     def _check_map(self) -> None:

@@ -31,7 +31,7 @@ class Reg(NamedTuple):
     frame: Frame
     offset: int
     width: int = 32
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # the tuple method of this name is not wanted here
     access: str = "RW"
     reset: int | None = 0
     write_mask: int = 0xFFFF_FFFF
@@ -121,7 +121,7 @@ REGISTERS: tuple[Reg, ...] = (
     *_bitmaps("GICR", _S, _GICR_E_BITS, 2, 1, 1, "nE", "eppis"),
     Reg("GICR_IPRIORITYR", _S, 0x0400, count=8, sizes=_PRIO),
     Reg("GICR_IPRIORITYRnE", _S, 0x0420, count=16, sizes=_PRIO, first=8, base=8, needs="eppis"),
-    Reg("GICR_ICFGR0", _S, 0x0C00, access="RO", reset=0xAAAA_AAAA, write_mask=0),
+    Reg("GICR_ICFGR0", _S, 0x0C00, reset=0xAAAA_AAAA, write_mask=0),
     Reg("GICR_ICFGR1", _S, 0x0C04, write_mask=0xAAAA_AAAA, first=1, base=1),
     Reg("GICR_ICFGRnE", _S, 0x0C08, count=4, write_mask=0xAAAA_AAAA, first=2, base=2, needs="eppis"),
     Reg("GICR_IGRPMODR0", _S, 0x0D00),
@@ -144,7 +144,7 @@ class SysRow(NamedTuple):
     access: str = "RW"
     trap: str = "common"
     min_el: int = 1
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]
     write_mask: int = 0xFFFF_FFFF_FFFF_FFFF
     needs: str = ""
 

@@ -1,23 +1,31 @@
 # What an embedder passes in: converted, checked, and refused with the value and the limit in the text.
 
+cdef u64 arg_unsigned(object value, u64 limit, str name) except? 0xFFFFFFFFFFFFFFFFULL:
+    """An integer in 0..limit; floats are a TypeError, as for any index in Python."""
+    cdef object number = value if isinstance(value, int) else as_index(value)
+    if not 0 <= number <= limit:
+        raise ConfigError(f"{name} must be in 0..{limit:#x}, got {value}")
+    return number
+
+
 cdef inline u32 arg_pe(Gic gic, pe) except? 0xFFFFFFFF:
-    cdef long long index = pe
-    if not 0 <= index < gic.s.num_pe:
+    cdef object number = pe if isinstance(pe, int) else as_index(pe)
+    if not 0 <= number < gic.s.num_pe:
         raise ConfigError(f"pe must be in 0..{gic.s.num_pe - 1}, got {pe}")
-    return <u32>index
+    return number
 
 
 cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef long long value = intid
-    cdef u32 slot = shared_slot(gic.s, <u32>value) if 0 <= value < 0x10000 else <u32>NO_SLOT
+    cdef object number = intid if isinstance(intid, int) else as_index(intid)
+    cdef u32 slot = shared_slot(gic.s, <u32>number) if 0 <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         raise ConfigError(f"intid must be an implemented SPI ({spi_ranges(gic)}), got {intid}")
     return slot
 
 
 cdef u32 arg_ppi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef long long value = intid
-    cdef u32 slot = private_slot(gic.s, <u32>value) if NUM_SGI <= value < 0x10000 else <u32>NO_SLOT
+    cdef object number = intid if isinstance(intid, int) else as_index(intid)
+    cdef u32 slot = private_slot(gic.s, <u32>number) if NUM_SGI <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         more = f" or 1056..{1055 + gic.s.num_eppi}" if gic.s.num_eppi else ""
         raise ConfigError(f"intid must be an implemented PPI (16..31{more}), got {intid}")
@@ -37,10 +45,11 @@ cdef bint arg_secure(Gic gic, secure, u32 pe) except -1:
     return secure
 
 
-cdef int arg_frame(u32 frame) except -1:
-    if frame >= NUM_FRAMES:
+cdef u32 arg_frame(frame) except? 0xFFFFFFFF:
+    cdef object number = frame if isinstance(frame, int) else as_index(frame)
+    if not 0 <= number < NUM_FRAMES:
         raise ConfigError(f"frame must be GICD, RD or SGI (0..2), got {frame}")
-    return 0
+    return number
 
 
 cdef u32 arg_register(reg) except? 0xFFFFFFFF:

@@ -25,7 +25,8 @@ cdef enum:
     INTID_NONE = 1023            # spurious
     FIRST_EPPI = 1056
     FIRST_ESPI = 4096
-    # A slot numbers an interrupt inside its bank: a PE's SGI/PPI 0..31 then EPPI 32..95; SPI 32..1019 then ESPI 1024..2047.
+    # A slot numbers an interrupt inside its bank: of a PE, SGI/PPI 0..31 then EPPI 32..95;
+    # of the Distributor, SPI 32..1019 then ESPI 1024..2047.
     PRIVATE_WORDS = 3
     PRIVATE_SLOTS = 96
     SHARED_WORDS = 64
@@ -35,7 +36,7 @@ cdef enum:
     NO_PE = 0xFFFFFFFFU
 
 cdef enum:
-    # Interrupt groups; with one security state Group 1 is G1NS (its BPR and AP registers behave as the Non-secure copy).
+    # Interrupt groups; with one security state Group 1 is G1NS (its registers behave as the Non-secure copy).
     G0 = 0
     G1S = 1
     G1NS = 2
@@ -52,6 +53,7 @@ cdef enum:
     # Bits of PeState.marks
     MARK_POLL = 1                # on the list that changed() drains
     MARK_NOTIFY = 2              # on the list that callbacks drain
+    MARK_SETTLING = 4            # on the list that step() walks
 
 cdef enum:
     # Output lines of a PE
@@ -78,8 +80,20 @@ cdef enum:
     FEAT_LPI = 512
 
 cdef enum:
+    # GICR_WAKER
+    WAKER_SLEEP = 2              # ProcessorSleep
+    WAKER_CHILDREN = 4           # ChildrenAsleep
+    # GICR_CTLR
+    CTLR_RWP = 8
+    CTLR_DPG0 = 0x1000000
+    CTLR_DPG1NS = 0x2000000
+    CTLR_DPG1S = 0x4000000
+    CTLR_UWP = 0x80000000U
+
+cdef enum:
     PRIO_IDLE = 0xFF             # running priority when nothing is active
     DIST_FRAME_SIZE = 0x10000
+    STRICT_RING = 1024           # findings kept; all are counted
     REDIST_STRIDE = 0x20000
 
 

@@ -17,6 +17,9 @@ _INVARIANTS = {
     13: "preemption masks follow from the binary points",
     14: "unimplemented bits of SPI state are 0",
     15: "the line view equals the PEs' lines",
+    16: "the 1-of-N sets hold exactly the PEs that participate or may be woken",
+    17: "a 1-of-N SPI waits at a participant, at a PE being woken, or is homeless because there is none",
+    18: "ChildrenAsleep blocks delivery exactly while it differs from awake",
 }
 
 cdef struct Failure:
@@ -62,14 +65,15 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
     """Invariants of one PE; best_spi[group] is the best SPI key for it by full recomputation."""
     cdef PeState *p = &s.pe[pe]
     cdef PrivateHot *h
-    cdef u32 slot, word, group, bits, wanted
+    cdef u32 slot, word, group, bits, wanted, kind
     cdef u64 best = KEY_NONE
     cdef u64 key
     cdef u8 value
     cdef PeState fresh, kept
     for word in range(PRIVATE_WORDS):
         h = private_word(s, p, word)
-        bits = h.latch | h.line | h.active | h.group | h.grpmod | h.gate | cold_of(s, p).enable[word] | cold_of(s, p).nmi[word]
+        bits = h.latch | h.line | h.active | h.group | h.grpmod | h.gate
+        bits |= cold_of(s, p).enable[word] | cold_of(s, p).nmi[word]
         if bits & ~private_valid(s, word):
             return check_fail(f, 2, pe, word * 32)
         if word >= private_words(s):
@@ -121,20 +125,38 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
         return check_fail(f, 8, pe, INTID_NONE)
     if s.lines[pe] != p.lines:
         return check_fail(f, 15, pe, INTID_NONE)
+    if (p.flags & PE_ASLEEP != 0) != (cold_of(s, p).waker != 0):
+        return check_fail(f, 18, pe, INTID_NONE)
+    if s.features & FEAT_ONE_OF_N:
+        for kind in range(2 * SLEEPER_SETS):
+            if set_has(s, kind, pe) != (pe_participates(s, p) >> kind & 1):
+                return check_fail(f, 16, pe, INTID_NONE)
     return 0
 
 
 cdef u32 check_spi(GicState *s, u32 slot, Failure *f) noexcept nogil:
     cdef Shared *spi = &s.spi[slot]
     cdef u32 intid = shared_intid(slot)
-    cdef u32 wanted = NO_PE
-    cdef u32 level
+    cdef u32 wanted, level, group
     cdef SpiQueue *q
     if spi.prio & ~s.prio_mask:
         return check_fail(f, 12, NO_PE, intid)
-    if spi.target != affinity_find(s, affinity_pack(spi.irouter)):
+    wanted = affinity_find(s, affinity_pack(spi.irouter & ~<u64>IROUTER_IRM))
+    if spi.target != (0 if wanted == NO_PE and s.unknown_route_first else wanted):
         return check_fail(f, 9, spi.target, intid)
-    if spi_candidate(s, slot):
+    wanted = NO_PE
+    if spi_is_one_of_n(s, slot):
+        group = shared_group(s, slot)
+        if spi_candidate(s, slot):
+            wanted = spi.queued_pe
+            if wanted == NO_PE:
+                if set_next(s, group, 0) != NO_PE or set_next(s, SLEEPER_SETS + group, 0) != NO_PE:
+                    return check_fail(f, 17, NO_PE, intid)
+            elif not set_has(s, group, wanted) and not set_has(s, SLEEPER_SETS + group, wanted):
+                return check_fail(f, 17, wanted, intid)
+        if (s.homeless[slot >> 5] >> (slot & 31) & 1) != (spi_candidate(s, slot) and wanted == NO_PE):
+            return check_fail(f, 17, wanted, intid)
+    elif spi_candidate(s, slot):
         wanted = spi.target
     if spi.queued_pe != wanted:
         return check_fail(f, 5, wanted, intid)

@@ -24,6 +24,7 @@ cdef enum:
     # ICC_CTLR_EL1 / EL3
     CTLR_CBPR = 1
     CTLR_EOIMODE = 2
+    CTLR_PMHE = 0x40
     CTLR_A3V = 0x8000
     CTLR_IDBITS_24 = 0x800
     CTLR_RSS = 0x40000
@@ -34,8 +35,7 @@ cdef enum:
     ASGI1R = 2
 
 
-
-# --- context -----------------------------------------------------------------------------------------------------------
+# --- context ----------------------------------------------------------------------------------------------------
 
 cdef inline bint has_el3(GicState *s) noexcept nogil:
     return (s.features & FEAT_SECURITY) != 0
@@ -100,7 +100,7 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
             p.access[TRAP_SGI] = ACCESS_TRAP_EL2
 
 
-# --- priorities --------------------------------------------------------------------------------------------------------
+# --- priorities --------------------------------------------------------------------------------------------------
 
 cdef inline u32 bpr_min(GicState *s, u32 group) noexcept nogil:
     return 8 - s.prebits if group == G1NS else 7 - s.prebits
@@ -130,6 +130,16 @@ cdef inline u32 active_highest(GicState *s, PeState *p, u32 *group) noexcept nog
     return 128
 
 
+cdef inline u32 active_nmi(GicState *s, PeState *p, u32 index) noexcept nogil:
+    """The group of the active NMI when it is the highest active priority, `index` being that of the AP registers;
+    NUM_GROUPS when there is none or a higher priority preempted it."""
+    if nmi_is_active(p, G1S):
+        return G1S
+    if nmi_is_active(p, G1NS) and (index << (8 - s.prebits)) >= nmi_prio(s, G1NS):
+        return G1NS
+    return NUM_GROUPS
+
+
 cdef inline void cpuif_running(GicState *s, PeState *p) noexcept nogil:
     """Recompute the running priority from the active-priority registers."""
     cdef u32 group
@@ -147,7 +157,7 @@ cdef inline u64 ns_priority(u32 prio) noexcept nogil:
     return 0 if prio < 0x80 else (prio << 1) & 0xFF
 
 
-# --- acknowledge -------------------------------------------------------------------------------------------------------
+# --- acknowledge -------------------------------------------------------------------------------------------------
 
 cdef inline void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     """Acknowledge the chosen interrupt: latch cleared, active set, active priority recorded."""
@@ -231,7 +241,7 @@ cdef u32 icc_hppir(GicState *s, PeState *p, u32 reg_group) noexcept nogil:
     return icc_visible(s, p, reg_group)
 
 
-# --- end of interrupt --------------------------------------------------------------------------------------------------
+# --- end of interrupt --------------------------------------------------------------------------------------------
 
 cdef inline void icc_deactivate(GicState *s, u32 pe, u32 intid) noexcept nogil:
     """Clear the active state of an implemented interrupt."""
@@ -259,6 +269,21 @@ cdef inline u32 intid_group(GicState *s, PeState *p, u32 intid) noexcept nogil:
     return shared_group(s, slot) if slot != NO_SLOT else NUM_GROUPS
 
 
+cdef bint intid_active(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """Active state of an implemented interrupt."""
+    cdef u32 slot = private_slot(s, intid)
+    if slot != NO_SLOT:
+        return private_word(s, p, slot >> 5).active >> (slot & 31) & 1
+    slot = shared_slot(s, intid)
+    return slot != NO_SLOT and s.shared[slot >> 5].active >> (slot & 31) & 1
+
+
+cdef u32 intid_priority(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """Priority of an implemented interrupt."""
+    cdef u32 slot = private_slot(s, intid)
+    return private_prio(s, p, slot)[0] if slot != NO_SLOT else s.spi[shared_slot(s, intid)].prio
+
+
 cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
     """True when the current state may EOI an interrupt of this group (architecture notes 8)."""
     if pe_el3(s, p):
@@ -279,15 +304,20 @@ cdef inline void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcep
     """Priority drop, then deactivation unless EOImode splits them; a write that does not suit is ignored whole."""
     cdef PeState *p = &s.pe[pe]
     cdef u32 own = intid_group(s, p, intid)
-    cdef u32 group, index
+    cdef u32 group, index, nmi
+    if s.strict_on:
+        strict_eoir(s, pe, reg_group, intid)
     if own == NUM_GROUPS:        # special or not implemented
         return
     index = active_highest(s, p, &group)
-    if p.flags & PE_NMI_ACTIVE:  # an active NMI is dropped first
-        group = G1S if nmi_is_active(p, G1S) else G1NS
+    nmi = NUM_GROUPS
+    if p.flags & PE_NMI_ACTIVE:
+        nmi = active_nmi(s, p, index)
+        if nmi != NUM_GROUPS:
+            group = nmi
     if group == NUM_GROUPS or (group == G0) != (reg_group == 0) or not may_end(s, p, group):
         return
-    if p.flags & PE_NMI_ACTIVE:
+    if nmi != NUM_GROUPS:
         nmi_set_active(p, group, False)
     else:
         ap_word(s, p, group, index >> 5)[0] &= ~(<u32>1 << (index & 31))
@@ -303,6 +333,11 @@ cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
     cdef u32 group = intid_group(s, p, intid)
     cdef bint fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
     cdef bint irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
+    if s.strict_on and group != NUM_GROUPS:
+        if not eoi_split(s, p):
+            strict_log(s, STRICT_DIR_WITHOUT_EOIMODE, pe, intid, intid)
+        elif not intid_active(s, p, intid):
+            strict_log(s, STRICT_DIR_NOT_ACTIVE, pe, intid, intid)
     if group == NUM_GROUPS or not eoi_split(s, p):
         return
     if not pe_el3(s, p):
@@ -313,7 +348,7 @@ cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
     icc_deactivate(s, pe, intid)
 
 
-# --- SGIs --------------------------------------------------------------------------------------------------------------
+# --- SGIs --------------------------------------------------------------------------------------------------------
 
 cdef inline bint sgi_allowed(GicState *s, PeState *target, u32 sgi, bint secure, u32 reg) noexcept nogil:
     """Does the target forward this SGI? Decided there, from its group for the INTID (architecture notes 9)."""
@@ -351,6 +386,7 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     cdef u32 targets = <u32>value & 0xFFFF
     cdef u32 affinity, target, word
     cdef u64 bits
+    upstream_wait(s, pe)
     if value >> 40 & 1:
         for word in range((s.num_pe + 63) // 64):
             bits = s.accessible[word]
@@ -363,8 +399,12 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     affinity = <u32>(value >> 24 & 0xFF000000U) | <u32>(value >> 16 & 0xFF0000) | <u32>(value >> 8 & 0xFF00)
     if s.features & FEAT_RSS:
         affinity |= <u32>(value >> 44 & 15) << 4
+    elif s.strict_on and value >> 44 & 15:
+        strict_log(s, STRICT_RS_UNSUPPORTED, pe, sgi, value)
     while targets:
         target = affinity_find(s, affinity | gic_ctz32(targets))
         targets &= targets - 1
         if target != NO_PE:
             sgi_pend(s, target, sgi, secure, reg)
+        elif s.strict_on:
+            strict_log(s, STRICT_SGI_NO_TARGET, pe, sgi, value)

@@ -83,6 +83,7 @@ cdef struct RegDecode:
     u8 access                    # READABLE | WRITABLE
     u8 sizes                     # bit n: 1 << n bytes allowed
     u8 shift                     # element size: 2 = 4 bytes, 3 = 8 bytes
+    u8 slots                     # interrupts an element stands for; 0 when it is not per interrupt
 
 cdef RegDecode[128] reg_rows
 cdef u8[3][0x4000] reg_index
@@ -103,6 +104,10 @@ _REG_KINDS = {
     "CPENDSGIR": REG_LEGACY, "SPENDSGIR": REG_LEGACY, "PIDR": REG_PIDR, "CIDR": REG_CIDR, "WAKER": REG_WAKER,
     "PROPBASER": REG_LPI_BASE, "PENDBASER": REG_LPI_BASE,
 }
+
+# How many interrupts one element of an array stands for.
+_SLOTS = {"IGROUPR": 32, "ISENABLER": 32, "ICENABLER": 32, "ISPENDR": 32, "ICPENDR": 32, "ISACTIVER": 32,
+          "ICACTIVER": 32, "IGRPMODR": 32, "INMIR": 32, "IPRIORITYR": 4, "ICFGR": 16, "NSACR": 16, "IROUTER": 1}
 
 _SYS_KINDS = {
     "PMR": SYS_PMR, "IAR0": SYS_IAR0, "EOIR0": SYS_EOIR0, "HPPIR0": SYS_HPPIR0, "BPR0": SYS_BPR0, "AP0R": SYS_AP0R,
@@ -142,6 +147,7 @@ cdef int _load_register(u32 number, row) except -1:
     entry.write_mask = row.write_mask
     entry.shift = 3 if row.width == 64 else 2
     entry.sizes = sum(row.sizes)
+    entry.slots = _SLOTS.get(stem, 0)
     for word in range(row.offset // 4, (row.offset + row.count * row.width // 8) // 4):
         if reg_index[<int>row.frame][word]:
             raise RuntimeError(f"register table: {row.name} overlaps another row at offset {word * 4:#x}")
@@ -189,16 +195,25 @@ cdef void sysreg_configure(GicState *s) noexcept nogil:
             s.sysreg[i].access = 0
 
 
-# --- memory-mapped access ------------------------------------------------------------------------------------------------
+# --- memory-mapped access ----------------------------------------------------------------------------------------
 
-cdef void access_bad(GicState *s, u32 frame, u32 index, bint secure, u32 status) noexcept nogil:
+cdef void access_bad(GicState *s, u32 frame, u32 index, u32 offset, bint secure, u32 status) noexcept nogil:
     """Count a bad access and record it in STATUSR where that is implemented."""
     s.bad_access += 1
+    if s.strict_on:
+        strict_log(s, STRICT_BAD_ACCESS, index, INTID_NONE, <u64>frame << 32 | offset)
     if s.features & FEAT_STATUSR:
         if frame == FRAME_GICD:
             s.statusr[secure] |= <u8>status
         else:
             s.cold[index].statusr[secure] |= <u8>status
+
+
+cdef inline bint word_exists(GicState *s, u32 frame, u32 word) noexcept nogil:
+    """Arrays end with the last implemented interrupt; word 0 of the Distributor exists and is RAZ/WI."""
+    if frame == FRAME_GICD:
+        return word == 0 or shared_valid(s, word) != 0
+    return word < private_words(s)
 
 
 cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size) noexcept nogil:
@@ -210,6 +225,8 @@ cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size
     # sizes is the sum of the sizes allowed, so the size itself is the bit to test
     if row.kind == REG_NONE or not row.sizes & size or row.needs & ~s.features:
         return NULL
+    if row.slots and not word_exists(s, frame, (row.base + ((offset - row.offset) >> row.shift)) * row.slots >> 5):
+        return NULL
     return row
 
 
@@ -220,7 +237,7 @@ cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bin
     cdef u32 element
     secure = secure or s.ds
     if row == NULL or not row.access & READABLE:
-        access_bad(s, frame, index, secure, STATUSR_RRD if row == NULL else STATUSR_RWOD)
+        access_bad(s, frame, index, offset, secure, STATUSR_RRD if row == NULL else STATUSR_RWOD)
         return 0
     element = row.base + ((offset - row.offset) >> row.shift)
     if frame == FRAME_GICD:
@@ -240,7 +257,7 @@ cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, 
     cdef u32 element, place
     secure = secure or s.ds
     if row == NULL or not row.access & WRITABLE:
-        access_bad(s, frame, index, secure, STATUSR_WRD if row == NULL else STATUSR_WROD)
+        access_bad(s, frame, index, offset, secure, STATUSR_WRD if row == NULL else STATUSR_WROD)
         return
     element = row.base + ((offset - row.offset) >> row.shift)
     if size < (1 << row.shift):

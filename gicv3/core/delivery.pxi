@@ -1,7 +1,7 @@
 # THE hot path: who is the highest priority pending interrupt of a PE, and what do its output lines show.
 # pe_update() is the only writer of an output line.
 
-# --- queues of waiting SPIs: (PE, group) -> level -> lowest INTID, every step O(1) -----------------------------------
+# --- queues of waiting SPIs: (PE, group) -> level -> lowest INTID, every step O(1) --------------------------------
 
 cdef inline u32 queue_level(GicState *s, u32 prio, bint nmi) noexcept nogil:
     """Order of service inside a group: by priority; an NMI goes before an equal priority."""
@@ -38,13 +38,16 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
     cdef Shared *spi = &s.spi[slot]
     cdef PeState *p = &s.pe[spi.queued_pe]
     cdef u32 level = spi.queued_level
-    cdef u32 qi = p.spi_q[spi.queued_group]
+    cdef u32 group = spi.queued_group
+    cdef u32 qi = p.spi_q[group]
     cdef SpiQueue *q = &s.queue[qi]
     cdef u32 bi = q.bucket[level]
     cdef SpiBucket *b = &s.bucket[bi]
     cdef u64 any_level = 0
     cdef u32 i
     spi.queued_pe = NO_PE
+    spi.queued_level = 0
+    spi.queued_group = 0
     b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
     if b.slots[slot >> 6]:
         return
@@ -59,7 +62,7 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
     if any_level == 0:
         q.next_free = s.queue_free
         s.queue_free = <u16>qi
-        p.spi_q[spi.queued_group] = 0
+        p.spi_q[group] = 0
 
 
 cdef inline u64 level_key(GicState *s, u32 level, u32 slot) noexcept nogil:
@@ -82,7 +85,7 @@ cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
     return level_key(s, level, slot)
 
 
-# --- choice of the highest priority pending interrupt ----------------------------------------------------------------
+# --- choice of the highest priority pending interrupt ------------------------------------------------------------
 
 cdef inline u64 order_key(u32 prio, u32 maskable, u32 intid) noexcept nogil:
     """Smaller is served first: priority, then NMI before others, then the lowest INTID."""
@@ -233,7 +236,7 @@ cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:
         pe_offer(s, pe, private_key(s, p, slot), private_group(s, p, slot))
 
 
-# --- what follows from slower state ----------------------------------------------------------------------------------
+# --- what follows from slower state ------------------------------------------------------------------------------
 
 cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
     """Recompute which groups are open and the per-word gates; needed when enables, groups or group enables change.
@@ -266,7 +269,7 @@ cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
 
 
 cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
-    """Move one SPI to where it has to wait now; True when something changed. `left` is the PE that it left, or NO_PE."""
+    """Move one SPI to where it has to wait now; True when something changed. `left`: the PE that it left, or NO_PE."""
     cdef SharedWord *w = &s.shared[slot >> 5]
     cdef Shared *spi = &s.spi[slot]
     cdef u32 bit = slot & 31
@@ -276,12 +279,15 @@ cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     cdef u32 level = 0
     cdef bint nmi
     left[0] = spi.queued_pe
+    s.homeless[slot >> 5] &= ~(<u32>1 << bit)
     if cand >> bit & 1:
-        pe = spi.target
+        group = shared_group(s, slot)
+        nmi = shared_is_nmi(s, slot)
+        pe = spi_target(s, slot, group, 0 if nmi else spi.prio)
         if pe != NO_PE:
-            group = shared_group(s, slot)
-            nmi = shared_is_nmi(s, slot)
             level = queue_level(s, nmi_prio(s, group) if nmi else spi.prio, nmi)
+        elif spi_is_one_of_n(s, slot):
+            s.homeless[slot >> 5] |= <u32>1 << bit
     if pe == spi.queued_pe and (pe == NO_PE or (group == spi.queued_group and level == spi.queued_level)):
         return False
     if spi.queued_pe != NO_PE:
@@ -306,17 +312,28 @@ cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
 cdef void gic_update_all(GicState *s) noexcept nogil:
     """Recompute everything derived: after GICD_CTLR, a reset or a change of security state; never on a hot path."""
     cdef u32 slot, pe, left
+    for pe in range(s.num_pe):
+        pe_gates(s, &s.pe[pe])
+        cpuif_masks(s, &s.pe[pe])
+        cpuif_running(s, &s.pe[pe])
+        pe_context(s, &s.pe[pe])
+        if s.features & FEAT_ONE_OF_N:
+            pe_enrol(s, pe)
     for slot in range(NUM_PRIVATE, SHARED_SLOTS):
         if shared_slot(s, shared_intid(slot)) != NO_SLOT:
             spi_requeue(s, slot, &left)
     for pe in range(s.num_pe):
-        pe_gates(s, &s.pe[pe])
-        cpuif_masks(s, &s.pe[pe])
-        pe_context(s, &s.pe[pe])
         pe_update(s, pe)
 
 
-# --- inputs ----------------------------------------------------------------------------------------------------------
+cdef void pe_gates_changed(GicState *s, u32 pe) noexcept nogil:
+    """After a change of what this PE lets through: gates, 1-of-N participation, choice and lines."""
+    pe_gates(s, &s.pe[pe])
+    pe_reroute(s, pe)
+    pe_update(s, pe)
+
+
+# --- inputs ------------------------------------------------------------------------------------------------------
 
 cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
     """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""

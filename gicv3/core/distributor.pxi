@@ -5,9 +5,13 @@ cdef enum:
     CTLR_DS = 0x40
     CTLR_ARE = 0x10              # ARE with DS=1, ARE_S in the Secure view, ARE_NS in the Non-secure view
     CTLR_ARE_NS = 0x20
+    CTLR_E1NWF = 0x80
+    PART_DIST = 0                # index of GicState.pidr
+    PART_REDIST = 1
+    PART_MESSAGE = 2
 
 
-# --- bitmap helpers, shared with the Redistributor -------------------------------------------------------------------
+# --- bitmap helpers, shared with the Redistributor ---------------------------------------------------------------
 
 cdef inline u32 spread16(u32 bits) noexcept nogil:
     """16 bits to the odd positions of 32: one bit an interrupt to its ICFGR field."""
@@ -42,7 +46,7 @@ cdef inline bint message_level(SharedWord *w, u32 bit) noexcept nogil:
     return w.message & bit != 0
 
 
-# --- Non-secure access -------------------------------------------------------------------------------------------------
+# --- Non-secure access -------------------------------------------------------------------------------------------
 
 cdef inline u32 nsacr_field(GicState *s, u32 slot) noexcept nogil:
     return s.nsacr[slot >> 4] >> (2 * (slot & 15)) & 3
@@ -68,30 +72,43 @@ cdef inline u32 gicd_reach(GicState *s, u32 word, bint secure, u32 nsacr) noexce
     return valid & s.shared[word].group
 
 
-# --- registers -----------------------------------------------------------------------------------------------------------
+# --- registers ---------------------------------------------------------------------------------------------------
 
 cdef u64 gicd_ctlr_read(GicState *s, bint secure) noexcept nogil:
     cdef u64 g0 = s.enables >> G0 & 1
     cdef u64 g1s = s.enables >> G1S & 1
     cdef u64 g1ns = s.enables >> G1NS & 1
+    cdef u64 common = <u64>1 << 31 if s.rwp_left else 0
+    if secure and s.e1nwf:
+        common |= CTLR_E1NWF
     if s.ds:
-        return CTLR_DS | CTLR_ARE | g1ns << 1 | g0
+        return common | CTLR_DS | CTLR_ARE | g1ns << 1 | g0
     if secure:
-        return CTLR_ARE_NS | CTLR_ARE | g1s << 2 | g1ns << 1 | g0
-    return CTLR_ARE | g1ns << 1
+        return common | CTLR_ARE_NS | CTLR_ARE | g1s << 2 | g1ns << 1 | g0
+    return common | CTLR_ARE | g1ns << 1
 
 
 cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
     cdef u8 g1ns = <u8>((value >> 1 & 1) << G1NS)
+    cdef u8 before = s.enables
+    cdef bint settles = False
     if not secure:
         s.enables = s.enables & <u8>~(1 << G1NS) | g1ns
     else:
         s.enables = <u8>(value & 1) | g1ns
+        if s.features & FEAT_ONE_OF_N and s.e1nwf != (value & CTLR_E1NWF != 0):
+            s.e1nwf = not s.e1nwf
+            settles = True
         if not s.ds:             # this very write is read in the format before a change of DS
             s.enables |= <u8>((value >> 2 & 1) << G1S)
             if value & CTLR_DS:
+                if s.strict_on and before:
+                    strict_log(s, STRICT_DS_ENABLED, NO_PE, INTID_NONE, value)
                 s.ds = 1         # one way, until reset; EnableGrp1S becomes RES0
                 s.enables &= <u8>~(1 << G1S)
+                settles = True
+    if settles or before & ~s.enables:
+        gicd_wait(s)
     gic_update_all(s)
 
 
@@ -112,19 +129,11 @@ cdef u64 gicd_typer(GicState *s) noexcept nogil:
     return value
 
 
-cdef u64 identification(u32 kind, u32 element, u32 part) noexcept nogil:
-    """PIDR0..7 and CIDR0..3; `part` is PIDR0, which tells the frames apart."""
+cdef u64 identification(GicState *s, u32 kind, u32 element, u32 part) noexcept nogil:
+    """PIDR0..7 and CIDR0..3 of a frame; `part` tells the frames apart."""
     if kind == REG_CIDR:
         return (0xB105F00DU >> (8 * element)) & 0xFF
-    if element == 0:
-        return part
-    elif element == 1:
-        return 0xB4
-    elif element == 2:
-        return 0x3B              # ArchRev 3
-    elif element == 4:
-        return 0x44
-    return 0
+    return s.pidr[part][element]
 
 
 cdef u64 gicd_bits_read(GicState *s, u32 kind, u32 word, bint secure) noexcept nogil:
@@ -174,6 +183,7 @@ cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secur
             w.enable |= touched
         elif kind == REG_ICENABLER:
             w.enable &= ~touched
+            gicd_wait(s)
         elif kind == REG_ISACTIVER:
             w.active |= touched
         else:
@@ -210,6 +220,8 @@ cdef void gicd_icfgr_write(GicState *s, u32 element, u32 value, bint secure) noe
     cdef u32 reach = gicd_reach(s, word, secure, 4) & (0xFFFF << shift)
     cdef SharedWord *w = &s.shared[word]
     cdef u32 touched = (w.edge ^ gather16(value) << shift) & reach
+    if s.strict_on and touched & w.enable:
+        strict_log(s, STRICT_ICFGR_ENABLED, NO_PE, shared_intid(word * 32 + gic_ctz32(touched & w.enable)), value)
     w.edge ^= touched
     while touched:
         spi_update(s, word * 32 + gic_ctz32(touched))
@@ -227,14 +239,6 @@ cdef inline bint gicd_router_reach(GicState *s, u32 slot, bint secure) noexcept 
     if shared_slot(s, shared_intid(slot)) == NO_SLOT:
         return False
     return secure or shared_group(s, slot) == G1NS or nsacr_field(s, slot) == 3
-
-
-cdef inline void spi_route(GicState *s, u32 slot) noexcept nogil:
-    """Find the PE that IROUTER names; a path that no PE has leaves the SPI pending, delivered nowhere.
-
-    GICD_TYPER.No1N is set: IRM is kept and read back, and the affinity fields route.
-    """
-    s.spi[slot].target = affinity_find(s, affinity_pack(s.spi[slot].irouter))
 
 
 cdef void gicd_message(GicState *s, u32 kind, u32 intid, bint secure) noexcept nogil:
@@ -265,6 +269,15 @@ cdef void gicd_message(GicState *s, u32 kind, u32 intid, bint secure) noexcept n
     spi_update(s, slot)
 
 
+cdef void strict_router(GicState *s, u32 slot) noexcept nogil:
+    cdef u64 irouter = s.spi[slot].irouter
+    if irouter & IROUTER_IRM:
+        if not s.features & FEAT_ONE_OF_N:
+            strict_log(s, STRICT_IRM_UNSUPPORTED, NO_PE, shared_intid(slot), irouter)
+    elif affinity_find(s, affinity_pack(irouter)) == NO_PE:
+        strict_log(s, STRICT_ROUTE_UNKNOWN, NO_PE, shared_intid(slot), irouter)
+
+
 cdef u64 gicd_read(GicState *s, u32 kind, u32 element, bint secure) noexcept nogil:
     if REG_IGROUPR <= kind <= REG_ICACTIVER or kind == REG_IGRPMODR or kind == REG_INMIR:
         return gicd_bits_read(s, kind, element, secure)
@@ -285,7 +298,7 @@ cdef u64 gicd_read(GicState *s, u32 kind, u32 element, bint secure) noexcept nog
     elif kind == REG_STATUSR:
         return s.statusr[secure]
     elif kind == REG_PIDR or kind == REG_CIDR:
-        return identification(kind, element, 0x92)
+        return identification(s, kind, element, PART_DIST)
     return 0                     # TYPER2, and what is RES0 with affinity routing
 
 
@@ -302,6 +315,8 @@ cdef void gicd_write(GicState *s, u32 kind, u32 element, u64 value, u64 lanes, b
             spi = &s.spi[element]
             spi.irouter = spi.irouter & ~lanes | value
             spi_route(s, element)
+            if s.strict_on:
+                strict_router(s, element)
             spi_update(s, element)
     elif kind == REG_CTLR:
         gicd_ctlr_write(s, value, secure)

@@ -15,8 +15,7 @@ cdef void pe_recompute(GicState *s, u32 pe) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
     cpuif_masks(s, p)
     pe_context(s, p)
-    pe_gates(s, p)
-    pe_update(s, pe)
+    pe_gates_changed(s, pe)
 
 
 cdef void cpuif_default_context(GicState *s, PeState *p) noexcept nogil:

@@ -10,27 +10,37 @@ cdef u64 icc_ctlr_common(GicState *s) noexcept nogil:
     return value
 
 
+cdef inline void icc_pmhe_write(GicState *s, PeState *p, u64 value) noexcept nogil:
+    """PMHE is RAZ/WI where there is no 1-of-N choice to take the hint."""
+    cold_of(s, p).pmhe = value & CTLR_PMHE != 0 and s.features & FEAT_ONE_OF_N != 0
+
+
 cdef u64 icc_ctlr_el1_read(GicState *s, PeState *p) noexcept nogil:
     cdef u32 bit = 1 if pe_bank(s, p) == G1NS else 0
-    return icc_ctlr_common(s) | (p.eoimode >> bit & 1) << 1 | (cold_of(s, p).cbpr >> bit & 1)
+    cdef PeCold *c = cold_of(s, p)
+    return icc_ctlr_common(s) | c.pmhe << 6 | (p.eoimode >> bit & 1) << 1 | (c.cbpr >> bit & 1)
 
 
 cdef void icc_ctlr_el1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     cdef u8 bit = 2 if pe_bank(s, p) == G1NS else 1
     p.eoimode = p.eoimode & ~bit | (bit if value & CTLR_EOIMODE else 0)
-    if s.ds or pe_el3(s, p):     # below EL3, CBPR is read-only with two security states
+    if s.ds:                     # with two security states CBPR and PMHE are read-only here, even at EL3
+        icc_pmhe_write(s, p, value)
         cold_of(s, p).cbpr = cold_of(s, p).cbpr & ~bit | (bit if value & CTLR_CBPR else 0)
         cpuif_masks(s, p)
 
 
 cdef u64 icc_ctlr_el3_read(GicState *s, PeState *p) noexcept nogil:
-    return (icc_ctlr_common(s) | (p.eoimode >> 1 & 1) << 4 | (p.eoimode & 1) << 3 | (p.eoimode >> 2 & 1) << 2
-            | (cold_of(s, p).cbpr >> 1 & 1) << 1 | (cold_of(s, p).cbpr & 1))
+    cdef PeCold *c = cold_of(s, p)
+    cdef u64 value = icc_ctlr_common(s) | c.pmhe << 6
+    value |= (p.eoimode >> 1 & 1) << 4 | (p.eoimode & 1) << 3 | (p.eoimode >> 2 & 1) << 2
+    return value | (c.cbpr >> 1 & 1) << 1 | (c.cbpr & 1)
 
 
 cdef void icc_ctlr_el3_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     p.eoimode = <u8>((value >> 3 & 1) | (value >> 4 & 1) << 1 | (value >> 2 & 1) << 2)
     cold_of(s, p).cbpr = <u8>(value & 3)
+    icc_pmhe_write(s, p, value)
     cpuif_masks(s, p)
 
 
@@ -52,6 +62,8 @@ cdef u64 icc_rpr_read(GicState *s, PeState *p) noexcept nogil:
     cdef bint secure_nmi = nmi_is_active(p, G1S)
     if value != PRIO_IDLE and pe_ns_view(s, p):
         value = ns_priority(<u32>value)
+    elif value == 0x80 and ns_nmi and not s.ds and not pe_secure(s, p):
+        value = 0                # a Non-secure NMI reads as 0x00 whatever the view
     if s.ds:
         return value | (NMI_FLAG if ns_nmi or secure_nmi else 0)
     if not pe_secure(s, p):
@@ -98,7 +110,10 @@ cdef void icc_ap_write(GicState *s, PeState *p, u32 group, u32 word, u64 value) 
             secure_half = 0xFFFFFFFFU
     if s.prebits < 5:
         bits &= (<u32>1 << (1 << s.prebits)) - 1
-    ap_word(s, p, group, word)[0] = bits & ~secure_half
+    if s.strict_on and value and value != icc_ap_read(s, p, group, word):
+        strict_log(s, STRICT_AP_WRITE, <u32>(p - s.pe), INTID_NONE, value)
+    # such a bit may be there by an acknowledgement, and then be written back or cleared
+    ap_word(s, p, group, word)[0] = bits & (~secure_half | ap_word(s, p, group, word)[0])
     if word == 0 and group != G0 and s.features & FEAT_NMI:
         nmi_set_active(p, group, value >> 63)
     cpuif_running(s, p)
@@ -107,6 +122,7 @@ cdef void icc_ap_write(GicState *s, PeState *p, u32 group, u32 word, u64 value) 
 cdef void icc_igrpen_write(GicState *s, PeState *p, u32 group, bint enable) noexcept nogil:
     p.igrpen = p.igrpen & <u8>~(1 << group) | <u8>(enable << group)
     pe_gates(s, p)
+    pe_reroute(s, <u32>(p - s.pe))
 
 
 cdef u64 icc_read(GicState *s, u32 pe, SysDecode *row) noexcept nogil:

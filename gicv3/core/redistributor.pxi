@@ -1,10 +1,5 @@
 # GICR_*: the RD and SGI frames of one PE. They belong to the always-on domain: they work for absent vCPUs too.
 
-cdef enum:
-    WAKER_SLEEP = 2              # ProcessorSleep
-    WAKER_CHILDREN = 4           # ChildrenAsleep
-
-
 cdef inline u32 gicr_reach(GicState *s, PeState *p, u32 word, bint secure) noexcept nogil:
     """The bits of a private word that an access reaches: Non-secure software sees Non-secure Group 1 only."""
     cdef u32 valid = private_valid(s, word)
@@ -17,19 +12,47 @@ cdef u64 gicr_typer(GicState *s, u32 pe) noexcept nogil:
     if p.flags & PE_LAST:
         value |= 1 << 4
     if s.features & FEAT_ONE_OF_N:
-        value |= 1 << 5
+        value |= 1 << 5          # DPGS
     return value
 
 
-cdef void gicr_waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
-    """ProcessorSleep; ChildrenAsleep follows at once."""
-    cdef PeState *p = &s.pe[pe]
-    if value & WAKER_SLEEP:
-        p.flags |= PE_ASLEEP
-    else:
-        p.flags &= <u8>~PE_ASLEEP
-    pe_gates(s, p)
-    pe_update(s, pe)
+cdef u64 gicr_ctlr_read(GicState *s, PeState *p, bint secure) noexcept nogil:
+    """DPG1S is hidden from Non-secure software and with one security state, DPG0 from Non-secure software."""
+    cdef PeCold *c = cold_of(s, p)
+    cdef u64 value = 0
+    if c.dpg >> G1NS & 1:
+        value |= CTLR_DPG1NS
+    if c.dpg >> G0 & 1 and secure:
+        value |= CTLR_DPG0
+    if c.dpg >> G1S & 1 and secure and not s.ds:
+        value |= CTLR_DPG1S
+    if c.rwp_left:
+        value |= CTLR_RWP
+    if c.uwp_left:
+        value |= CTLR_UWP
+    return value
+
+
+cdef void gicr_ctlr_write(GicState *s, u32 pe, u64 value, bint secure) noexcept nogil:
+    cdef PeCold *c = &s.cold[pe]
+    cdef u8 reach = 1 << G1NS
+    cdef u8 wanted = 0
+    if not s.features & FEAT_ONE_OF_N:
+        return
+    if secure:
+        reach |= 1 << G0
+        if not s.ds:
+            reach |= 1 << G1S
+    if value & CTLR_DPG1NS:
+        wanted |= 1 << G1NS
+    if value & CTLR_DPG0:
+        wanted |= 1 << G0
+    if value & CTLR_DPG1S:
+        wanted |= 1 << G1S
+    if (c.dpg ^ wanted) & reach:
+        c.dpg = c.dpg & ~reach | wanted & reach
+        gicr_wait(s, pe)
+        pe_reroute(s, pe)
 
 
 cdef u64 gicr_bits_read(GicState *s, PeState *p, u32 kind, u32 word, bint secure) noexcept nogil:
@@ -59,6 +82,7 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
         cold_of(s, p).enable[word] |= touched
     elif kind == REG_ICENABLER:
         cold_of(s, p).enable[word] &= ~touched
+        gicr_wait(s, pe)
     elif kind == REG_ISPENDR:
         h.latch |= touched
     elif kind == REG_ICPENDR:
@@ -110,6 +134,8 @@ cdef void gicr_icfgr_write(GicState *s, u32 pe, u32 element, u32 value, bint sec
     cdef PrivateHot *h = private_word(s, p, element >> 1)
     cdef u32 shift = 16 * (element & 1)
     cdef u32 reach = gicr_reach(s, p, element >> 1, secure) & (0xFFFF << shift)
+    if s.strict_on and (h.edge ^ gather16(value) << shift) & reach & cold_of(s, p).enable[element >> 1]:
+        strict_log(s, STRICT_ICFGR_ENABLED, pe, private_intid(element * 16), value)
     h.edge = h.edge & ~reach | gather16(value) << shift & reach
     pe_update(s, pe)
 
@@ -130,12 +156,14 @@ cdef u64 gicr_read(GicState *s, u32 pe, u32 kind, u32 element, bint secure) noex
     elif kind == REG_IIDR:
         return s.iidr
     elif kind == REG_WAKER:
-        return WAKER_SLEEP | WAKER_CHILDREN if secure and p.flags & PE_ASLEEP else 0
+        return cold_of(s, p).waker if secure else 0
+    elif kind == REG_CTLR:
+        return gicr_ctlr_read(s, p, secure)
     elif kind == REG_STATUSR:
         return cold_of(s, p).statusr[secure]
     elif kind == REG_PIDR or kind == REG_CIDR:
-        return identification(kind, element, 0x93)
-    return 0                     # CTLR: no LPIs, no 1-of-N participation to control
+        return identification(s, kind, element, PART_REDIST)
+    return 0
 
 
 cdef void gicr_write(GicState *s, u32 pe, u32 kind, u32 element, u64 value, u64 lanes, bint secure) noexcept nogil:
@@ -145,12 +173,15 @@ cdef void gicr_write(GicState *s, u32 pe, u32 kind, u32 element, u64 value, u64 
     elif kind == REG_IPRIORITYR:
         gicr_priority_write(s, pe, element, value, lanes, secure)
     elif kind == REG_ICFGR:
-        gicr_icfgr_write(s, pe, element, <u32>value, secure)
+        if lanes:                # ICFGR0: SGIs are edge-triggered, its fields are fixed
+            gicr_icfgr_write(s, pe, element, <u32>value, secure)
     elif kind == REG_WAKER:
         if secure:
-            gicr_waker_write(s, pe, value)
+            waker_write(s, pe, value)
     elif kind == REG_NSACR:
         if secure and not s.ds:
             cold_of(s, p).nsacr = <u32>value
+    elif kind == REG_CTLR:
+        gicr_ctlr_write(s, pe, value, secure)
     elif kind == REG_STATUSR:
         cold_of(s, p).statusr[secure] &= <u8>~value

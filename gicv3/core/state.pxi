@@ -46,6 +46,12 @@ cdef struct PeCold:
     u8 cbpr                      # bit 0 Secure, bit 1 Non-secure
     u8 statusr[2]                # by security: Non-secure, Secure
     u8 sctlr_nmi
+    u8 pmhe
+    u8 dpg                       # GICR_CTLR.DPG*: one bit a group
+    u8 waker                     # GICR_WAKER as it reads
+    u32 rwp_left                 # steps until RWP, UWP and ChildrenAsleep settle
+    u32 uwp_left
+    u32 waker_left
     u64 scr_el3
     u64 hcr_el2
 
@@ -83,6 +89,16 @@ cdef struct RedistRegion:
     u32 first
     u32 count
 
+cdef struct PeSet:               # a set of PEs
+    u64 *members                 # a bit a PE
+    u64 *summary                 # a bit a word of members
+
+cdef struct StrictEntry:
+    u32 rule
+    u32 pe
+    u32 intid
+    u64 detail                   # what was written, or frame << 32 | offset of a bad access
+
 cdef struct AffinitySlot:
     u32 affinity
     u32 pe                       # index + 1, 0 = empty
@@ -113,11 +129,17 @@ cdef struct GicState:
     u8 id_bits                   # 16 or 24
     u8 gate_rule                 # 1: ICC_IGRPEN is tested after the choice; 0: it filters before
     u8 apr_by_bpr                # 1: active priority masked by the current BPR; 0: by the minimum BPR
+    u8 unknown_route_first       # 1: an IROUTER path that no PE has leads to PE 0; 0: nowhere
+    u8 strict_on
+    u32 settle_steps
     # Distributor
     u8 ds                        # GICD_CTLR.DS
     u8 enables                   # GICD_CTLR group enables, one bit a group
+    u8 e1nwf                     # GICD_CTLR.E1NWF
     u8 statusr[2]
     u32 iidr
+    u8 pidr[3][8]                # identification of GICD, GICR and GICM
+    u32 rwp_left
     SharedWord shared[64]
     u32 nsacr[128]
     Shared *spi                  # SHARED_SLOTS
@@ -125,6 +147,12 @@ cdef struct GicState:
     PeCold *cold                 # num_pe
     u8 *lines                    # num_pe: copy of PeState.lines, for views
     u64 *accessible              # bitmap of accessible PEs
+    # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that nobody takes
+    PeSet one_of_n[6]
+    u32 homeless[64]
+    # PEs whose RWP, UWP or ChildrenAsleep settles
+    u32 *settling
+    u32 num_settling
     # PEs whose lines changed
     u32 *poll
     u32 *notify
@@ -145,6 +173,10 @@ cdef struct GicState:
     u64 dist_base
     RedistRegion *region
     u32 num_region
+    # Findings of strict mode
+    StrictEntry *strict_ring
+    u64 strict_seen
+    u64 strict_count[STRICT_RULES]
     # Statistics
     u64 bad_access
     u64 sgi_dropped
@@ -252,10 +284,22 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.aff_slot = <AffinitySlot *>zalloc(table * sizeof(AffinitySlot))
     s.region = <RedistRegion *>zalloc(s.num_region * sizeof(RedistRegion))
     # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing.
+    s.settling = <u32 *>zalloc(s.num_pe * 4)
+    s.strict_ring = <StrictEntry *>zalloc(STRICT_RING * sizeof(StrictEntry))
+    if s.settling == NULL or s.strict_ring == NULL:
+        return False
+    for i in range(6):
+        s.one_of_n[i].members = <u64 *>zalloc((s.num_pe + 63) // 64 * 8)
+        s.one_of_n[i].summary = <u64 *>zalloc((s.num_pe + 4095) // 4096 * 8)
+        if s.one_of_n[i].members == NULL or s.one_of_n[i].summary == NULL:
+            return False
     s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
     s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
-    if (s.pe == NULL or s.cold == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL or s.poll == NULL or s.notify == NULL
-            or s.aff_slot == NULL or s.region == NULL or s.queue == NULL or s.bucket == NULL):
+    if s.pe == NULL or s.cold == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL:
+        return False
+    if s.poll == NULL or s.notify == NULL or s.aff_slot == NULL or s.region == NULL:
+        return False
+    if s.queue == NULL or s.bucket == NULL:
         return False
     for i in range(SHARED_SLOTS):
         s.spi[i].queued_pe = NO_PE
@@ -265,6 +309,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
 
 
 cdef void state_free(GicState *s) noexcept nogil:
+    cdef u32 i
     free(s.pe)
     free(s.cold)
     free(s.spi)
@@ -274,6 +319,11 @@ cdef void state_free(GicState *s) noexcept nogil:
     free(s.notify)
     free(s.aff_slot)
     free(s.region)
+    free(s.settling)
+    free(s.strict_ring)
+    for i in range(6):
+        free(s.one_of_n[i].members)
+        free(s.one_of_n[i].summary)
     free(s.queue)
     free(s.bucket)
 
@@ -288,6 +338,7 @@ cdef void cpuif_reset_fields(GicState *s, PeState *p) noexcept nogil:
     p.pmr = 0
     p.igrpen = 0
     p.eoimode = 0
+    c.pmhe = 0
     c.cbpr = 0
     c.bpr[G0] = 7 - s.prebits
     c.bpr[G1S] = 7 - s.prebits
@@ -312,6 +363,11 @@ cdef void redist_reset_fields(GicState *s, PeState *p) noexcept nogil:
     memset(&p.prio[0], 0, sizeof(p.prio))
     memset(&c.prio[0], 0, sizeof(c.prio))
     c.nsacr = 0
+    c.dpg = 0
+    c.waker = WAKER_SLEEP | WAKER_CHILDREN
+    c.waker_left = 0
+    c.rwp_left = 0
+    c.uwp_left = 0
     c.statusr[0] = 0
     c.statusr[1] = 0
     p.flags = (p.flags | PE_ASLEEP) & ~PE_HAS_NMI
@@ -323,6 +379,8 @@ cdef void dist_reset_fields(GicState *s) noexcept nogil:
     cdef SharedWord *w
     s.ds = 0 if s.features & FEAT_SECURITY else 1
     s.enables = 0
+    s.e1nwf = 0
+    s.rwp_left = 0
     s.statusr[0] = 0
     s.statusr[1] = 0
     memset(&s.nsacr[0], 0, sizeof(s.nsacr))
