@@ -61,7 +61,7 @@ class UnicornPort:
             raise ConfigError(f"pe must be in 0..{gic.num_pe - 1}, got {pe}")
         self.gic, self.uc, self.pe = gic, uc, pe
         self.error: BaseException | None = None
-        self._lines = memoryview(gic.lines)
+        self._lines = gic.lines.data
         handle = uc._uch.value
         self._handle = ctypes.c_void_p(handle)
         self._state = RegisterBatch(handle, (PC, PSTATE, reg.UC_ARM64_REG_VBAR_EL1))
