@@ -443,4 +443,37 @@ class Gic:
         16 bytes, to compare inside one process.
         """
 
-    def _bytes_per_pe(self) -> tuple[float, int]: ...
+    def memory(self) -> dict[str, float]:
+        """Core memory in bytes: {"per_pe", "fixed"}.
+
+        Returns
+        -------
+        per_pe : of every PE, its part of the affinity table included.
+        fixed : of the GIC whatever its number of PEs; pools in it are touched only when used.
+        """
+
+    # Time and strict mode
+
+    def step(self, steps: int = 1) -> None:
+        """Let settling time pass for RWP, UWP and ChildrenAsleep (`GICv3Config.settle_steps`).
+
+        Parameters
+        ----------
+        steps : units of time, 0..0xffffffff.
+
+        Raises
+        ------
+        ConfigError : `steps` is out of range.
+        """
+
+    def strict_log(self) -> list[tuple[str, int | None, int | None, int]]:
+        """Findings of strict mode, oldest first; the latest 1024 are kept.
+
+        Returns
+        -------
+        (rule, PE or None, INTID or None, detail) each; detail is the value written, or of a bad access
+        frame << 32 | offset.
+        """
+
+    def strict_counts(self) -> dict[str, int]:
+        """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
