@@ -156,6 +156,7 @@ class Demo:
             self._write(QUIT_OFFSET, 4, 1)
             self._ring()
             self._run_until(lambda: False, "the guest did not switch off", off=True)
+        self.phase = "what each vCPU took"
         return verdict
 
     @contextmanager
