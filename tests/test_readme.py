@@ -35,3 +35,11 @@ def test_every_link_of_the_documents_leads_to_a_file() -> None:
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_design_document_names_every_part_and_module() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    names = [part.stem for part in (ROOT / "gicv3" / "core").glob("*.pxi")]
+    names += [module.name for module in (ROOT / "gicv3").glob("[!_]*.py")]
+    names += [f"{package.parent.name}/" for package in (ROOT / "gicv3").glob("*/__init__.py")]
+    assert [name for name in names if f"`{name}`" not in design] == []
