@@ -48,24 +48,39 @@ class Delivery(State):
 
     # ---- routing
 
-    def eligible_for_one_of_n(self, pe: Pe, irq: Interrupt) -> bool:
-        """Tell whether a PE may be chosen for a 1-of-N SPI (2.6)."""
+    def participates(self, pe: Pe, irq: Interrupt, asleep: bool) -> bool:
+        """Tell whether a PE that is awake, or asleep, may be chosen for a 1-of-N SPI (2.6)."""
         group = self.group_of(irq)
-        return (
-            pe.accessible
-            and not pe.sleep
-            and bool(self.group_enable[group])
-            and bool(pe.igrpen[group])
-            and not pe.dpg[group]
-        )
+        if not pe.accessible or pe.sleep != asleep or not self.group_enable[group] or pe.dpg[group]:
+            return False
+        if asleep:
+            return bool(self.e1nwf)  # 2.6: a sleeping PE only with E1NWF=1, under IMPDEF controls
+        return bool(pe.igrpen[group])
+
+    def choose_target(self, irq: Interrupt) -> Pe | None:
+        """Choose a PE for a 1-of-N SPI; which eligible one is IMPDEF (2.6): from INTID mod PEs on, wrapping."""
+        count = len(self.pes)
+        turn = [self.pes[(irq.intid + n) % count] for n in range(count)]
+        awake = [pe for pe in turn if self.participates(pe, irq, asleep=False)]
+        if awake:
+            willing = [pe for pe in awake if not pe.pmhe or self.priority_of(irq) < pe.pmr]  # 2.6: PMHE is a hint
+            return (willing or awake)[0]
+        return next((pe for pe in turn if self.participates(pe, irq, asleep=True)), None)
+
+    def settle_routes(self) -> None:
+        """Offer each pending 1-of-N SPI to a PE, and take it back where the PE no longer takes part (2.6)."""
+        for irq in self.spis.values():
+            if not irq.route_mode or not self.is_candidate(irq):
+                irq.chosen = None
+                continue
+            pe = irq.chosen
+            if pe is None or not (self.participates(pe, irq, False) or self.participates(pe, irq, True)):
+                irq.chosen = self.choose_target(irq)
 
     def target_of(self, irq: Interrupt) -> Pe | None:
         """Return the PE an SPI goes to now, None for no PE (2.6)."""
         if self.config.one_of_n and irq.route_mode:
-            for pe in self.pes:  # 2.6: which eligible PE is IMPDEF; the first one
-                if self.eligible_for_one_of_n(pe, irq):
-                    return pe
-            return None
+            return irq.chosen
         for pe in self.pes:
             if pe.affinity == irq.route:
                 return pe

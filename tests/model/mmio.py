@@ -173,9 +173,12 @@ class Mmio(Delivery):
         """Record a reserved, read-only or write-only violation in the banked STATUSR (2)."""
         if not self.config.statusr:
             return
-        bank = SECURE if secure and self.config.security else NONSECURE
         statusr = self.dist_statusr if frame == "GICD" else self.pes[index].statusr
-        statusr[bank] |= bit
+        statusr[self.statusr_bank(secure)] |= bit
+
+    def statusr_bank(self, secure: bool) -> str:
+        """Return the copy of STATUSR that an access reaches: banked with two Security states, else one (2)."""
+        return SECURE if secure or self.ds else NONSECURE
 
     # ---- which interrupts a register's fields belong to, and who may touch them
 
@@ -214,8 +217,7 @@ class Mmio(Delivery):
             number = (offset - 0xFFD0) // 4
             return PIDR0[frame] if number == 4 else ID_VALUES[number]
         if name in ("STATUSR", "RD_STATUSR"):
-            bank = SECURE if secure and self.config.security else NONSECURE
-            return (self.dist_statusr if name == "STATUSR" else pe.statusr)[bank]
+            return (self.dist_statusr if name == "STATUSR" else pe.statusr)[self.statusr_bank(secure)]
         if name == "RD_CTLR":
             return self.read_gicr_ctlr(pe, secure)
         if name == "RD_TYPER":
@@ -329,8 +331,8 @@ class Mmio(Delivery):
         if name == "CTLR":
             self.write_gicd_ctlr(value, secure)
         elif name in ("STATUSR", "RD_STATUSR"):
-            bank = SECURE if secure and self.config.security else NONSECURE
-            (self.dist_statusr if name == "STATUSR" else pe.statusr)[bank] &= ~value  # 2: RW1C
+            statusr = self.dist_statusr if name == "STATUSR" else pe.statusr
+            statusr[self.statusr_bank(secure)] &= ~value  # 2: RW1C
         elif "SPI_" in name:
             self.write_message(name, value & 0x1FFF, secure)
         elif name == "RD_CTLR":

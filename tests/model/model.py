@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from .mmio import Mmio
 from .sysregs import SysRegs
+
+CALLS = (
+    "frame_write",
+    "sysreg_access",
+    "set_spi",
+    "pulse_spi",
+    "set_ppi",
+    "pulse_ppi",
+    "set_context",
+    "set_cpustate",
+    "reset_cpuif",
+    "reset",
+)
+
+
+def then_settle(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a call that lets 1-of-N interrupts find their PE when it is done."""
+
+    def settled(self: Model, *args: Any, **keywords: Any) -> Any:
+        result = call(self, *args, **keywords)
+        if self.config.one_of_n:
+            self.settle_routes()
+        return result
+
+    return settled
 
 
 class Model(Mmio, SysRegs):
     """A GICv3 without virtualization, LPIs and ITS, slow and obvious: the judge of the fast one."""
+
+
+for name in CALLS:
+    setattr(Model, name, then_settle(getattr(Model, name)))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .config import ModelConfig
 from .mmio import GICD_ROWS, RD_ROWS, SGI_ROWS, Row
 from .state import HCR_FMO, HCR_IMO, SCR_EEL2, SCR_FIQ, SCR_IRQ, SCR_NS
-from .sysregs import REGISTERS, encoding
+from .sysregs import REGISTERS, TALL0, TALL1, TC, TDIR, encoding
 
 FRAME_ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS}
 BITMAPS = ("ISENABLER", "ICENABLER", "ISPENDR", "ICPENDR", "ISACTIVER", "ICACTIVER", "IGROUPR", "IGRPMODR", "INMIR")
@@ -33,8 +33,8 @@ class Op(NamedTuple):
             parts = [f"Frame.{frame}", f"{offset:#06x}", *value, str(size), f"secure={secure}", f"index={index}"]
             return f"gic.{self.call}({', '.join(parts)})  # {row}"
         if self.call == "set_context":
-            pe, el, secure, scr, hcr, nmi = self.args
-            return f"gic.set_context({pe}, {el}, {secure}, {scr:#x}, {hcr:#x}, {nmi})"
+            pe, el, secure, scr, hcr, ich_hcr, nmi = self.args
+            return f"gic.set_context({pe}, {el}, {secure}, {scr:#x}, {hcr:#x}, {ich_hcr:#x}, {nmi})"
         return f"gic.{self.call}({', '.join(f'{a:#x}' if type(a) is int and a > 9 else repr(a) for a in self.args)})"
 
 
@@ -62,7 +62,7 @@ class Generator:
         self.levels = [*rng.sample(levels, 5), rng.randrange(256), 0xFF & keep]
         self.hotplug = rng.random() < 0.3
         self.touches_ds = config.security and rng.random() < 0.15
-        self.routes_virtual = config.security and rng.random() < 0.1
+        self.routes_virtual = config.el2 and rng.random() < 0.2
         self.steps: list[tuple[int, Callable[[], list[Op]]]] = [
             (14, self.step_acknowledge),
             (14, self.step_end),
@@ -75,6 +75,7 @@ class Generator:
             (3, self.step_distributor_control),
             (3, self.step_waker),
             (8, self.step_mask),
+            (3, self.step_sweep),
             (4, self.step_observe),
             (4, self.step_group_enable),
             (3, self.step_active_priorities),
@@ -83,7 +84,7 @@ class Generator:
             (2, self.step_odd_sysreg),
             (1, self.step_hotplug),
         ]
-        if config.security:
+        if config.security or config.el2:
             self.steps.append((12, self.step_context))
         if config.message_spis and self.spis:
             self.steps.append((8, self.step_message))
@@ -133,7 +134,7 @@ class Generator:
             contexts = [(1, False, SCR_NS), (1, False, SCR_NS | SCR_FIQ), (1, True, 0), (3, True, 0), (3, True, SCR_NS)]
         ops = [Op("sysreg_access", (pe, name, None)) for name in names]
         for el, secure, scr in contexts:
-            ops.append(Op("set_context", (pe, el, secure, scr, 0, False)))
+            ops.append(Op("set_context", (pe, el, secure, scr, 0, 0, False)))
             ops += [Op("sysreg_access", (pe, name, None)) for name in names]
         return ops
 
@@ -250,18 +251,26 @@ class Generator:
 
     def context_op(self, pe: int, el: int | None = None) -> Op:
         """Return a change of what a PE executes in."""
-        rng = self.rng
-        el = rng.choices((0, 1, 2, 3), (1, 12, 4 * self.config.el2, 8))[0] if el is None else el
-        scr = rng.choices((0, SCR_FIQ, SCR_IRQ, SCR_FIQ | SCR_IRQ), (10, 6, 2, 2))[0]
-        nonsecure = rng.random() < 0.6
-        if el == 2 and not nonsecure:
-            nonsecure = rng.random() < 0.8
-            scr |= 0 if nonsecure else SCR_EEL2
-        scr |= SCR_NS if nonsecure else 0
-        hcr = rng.choice((HCR_FMO, HCR_IMO, HCR_FMO | HCR_IMO)) if self.routes_virtual and rng.random() < 0.3 else 0
-        secure = el == 3 or not nonsecure
-        nmi = self.config.nmi and rng.random() < 0.6
-        return Op("set_context", (pe, el, secure, scr, hcr, nmi))
+        rng, config = self.rng, self.config
+        weights = (1, 12, 4 * config.el2, 8 * config.security)
+        el = rng.choices((0, 1, 2, 3), weights)[0] if el is None else el
+        scr, secure = 0, False
+        if config.security:
+            scr = rng.choices((0, SCR_FIQ, SCR_IRQ, SCR_FIQ | SCR_IRQ), (10, 6, 2, 2))[0]
+            nonsecure = rng.random() < 0.6
+            if el == 2 and not nonsecure:
+                nonsecure = rng.random() < 0.8
+                scr |= 0 if nonsecure else SCR_EEL2
+            elif config.el2 and rng.random() < 0.1:
+                scr |= SCR_EEL2
+            scr |= SCR_NS if nonsecure else 0
+            secure = el == 3 or not nonsecure
+        hcr = ich_hcr = 0
+        if self.routes_virtual and rng.random() < 0.3:
+            hcr = rng.choice((0, HCR_FMO, HCR_IMO, HCR_FMO | HCR_IMO))
+            ich_hcr = rng.choice((0, TC, TALL0, TALL1, TDIR, rng.getrandbits(16)))
+        nmi = config.nmi and rng.random() < 0.6
+        return Op("set_context", (pe, el, secure, scr, hcr, ich_hcr, nmi))
 
     # ---- steps: what software and devices do
 
@@ -379,6 +388,20 @@ class Generator:
             value = rng.randrange(8) if rng.random() < 0.9 else rng.getrandbits(64)
         ops = [Op("sysreg_access", (pe, name, value))]
         return [*ops, Op("sysreg_access", (pe, name, None))] if rng.random() < 0.4 else ops
+
+    def step_sweep(self) -> list[Op]:
+        """Move the binary points, CBPR and PMR of one PE about, so that what waits there is compared many ways."""
+        rng, pe = self.rng, self.pe()
+        names = ["ICC_BPR0_EL1", "ICC_BPR1_EL1", "ICC_CTLR_EL1"]
+        ops = []
+        if self.config.security:
+            ops.append(self.context_op(pe, rng.choice((1, 3, 3))))
+            names[2] = rng.choice(("ICC_CTLR_EL1", "ICC_CTLR_EL3"))
+        for _ in range(rng.randint(3, 8)):
+            name = rng.choice((*names, "ICC_PMR_EL1"))
+            value = rng.choice(self.levels) if name == "ICC_PMR_EL1" else rng.randrange(8)
+            ops.append(Op("sysreg_access", (pe, name, value)))
+        return [*ops, Op("sysreg_access", (pe, "ICC_PMR_EL1", 0xFF))]
 
     def step_observe(self) -> list[Op]:
         """Read what is pending and running."""

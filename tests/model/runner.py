@@ -85,7 +85,7 @@ class ModelRun:
         ops = [Op("sysreg_access", (pe.index, name, None))]
         if model.config.security and not careless:
             scr = SCR_NS if group == G1NS else 0
-            context = (pe.index, el, el == 3 or not scr, scr, 0, pe.sctlr_nmi)
+            context = (pe.index, el, el == 3 or not scr, scr, 0, 0, pe.sctlr_nmi)
             ops.insert(0, Op("set_context", context))
         return ops
 
@@ -148,8 +148,6 @@ class Pair(ModelRun):
         """Carry out one plain operation on both and compare everything that can be seen."""
         core, model = self.on_core(op), self.on_model(op)
         if op.call == "sysreg_access":
-            if model.kind == "virtual":  # type: ignore[attr-defined]  # the virtual interface is not modelled
-                core = model
             is_read = op.args[2] is None
             core, model = reduce_access(core, is_read), reduce_access(model, is_read)
         if core != model:

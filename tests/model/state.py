@@ -48,6 +48,7 @@ class Interrupt:
         self.nmi = 0  # the INMIR bit
         self.route_mode = 0  # IROUTER.IRM
         self.route = 0  # IROUTER affinity, MPIDR form
+        self.chosen: Pe | None = None  # 2.6: the PE that a pending 1-of-N SPI was offered to
 
 
 class Pe:
@@ -61,7 +62,7 @@ class Pe:
         self.irqs = {i: Interrupt(i) for i in [*range(32), *config.eppi_intids()]}
         self.reset_redistributor()
         self.reset_cpu_interface()
-        self.set_context(1, False, None, None, False)
+        self.set_context(1, False, None, None, 0, False)
 
     def reset_redistributor(self) -> None:
         """Reset GICR_* of this PE (2.7)."""
@@ -84,14 +85,16 @@ class Pe:
         self.eoimode = {SECURE: 0, NONSECURE: 0}
         self.eoimode_el3 = 0
         self.pmhe = 0
-        self.ich_hcr = 0
 
-    def set_context(self, el: int, secure: bool, scr_el3: int | None, hcr_el2: int | None, nmi_enabled: bool) -> None:
+    def set_context(
+        self, el: int, secure: bool, scr_el3: int | None, hcr_el2: int | None, ich_hcr_el2: int, nmi_enabled: bool
+    ) -> None:
         """Take what the embedder says the PE is executing in."""
         self.el = el
         self.secure = secure or el == 3  # 5.3: at EL3 the PE counts as Secure
         self.scr = (0 if self.secure else SCR_NS) if scr_el3 is None else scr_el3
         self.hcr = 0 if hcr_el2 is None else hcr_el2
+        self.ich_hcr = ich_hcr_el2
         self.sctlr_nmi = nmi_enabled
 
 
@@ -127,7 +130,7 @@ class State:
     def reset_cpuif(self, pe: int) -> None:
         """Reset ICC_* and the context of one PE."""
         self.pes[pe].reset_cpu_interface()
-        self.pes[pe].set_context(1, False, None, None, False)
+        self.pes[pe].set_context(1, False, None, None, 0, False)
 
     def set_context(
         self,
@@ -136,10 +139,11 @@ class State:
         secure: bool = False,
         scr_el3: int | None = None,
         hcr_el2: int | None = None,
+        ich_hcr_el2: int = 0,
         nmi_enabled: bool = False,
     ) -> None:
         """Report what PE ``pe`` is executing in."""
-        self.pes[pe].set_context(el, secure, scr_el3, hcr_el2, nmi_enabled)
+        self.pes[pe].set_context(el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
 
     def set_cpustate(self, pe: int, cpu: object, accessible: bool) -> None:
         """Plug (``accessible``) or unplug PE ``pe``; an unplugged PE is asleep, in reset, and its wires are cut."""

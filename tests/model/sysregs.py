@@ -338,7 +338,7 @@ class SysRegs(Delivery):
             pe.igrpen[G1NS], pe.igrpen[G1S] = value & 1, value >> 1 & 1
         elif name == "ICC_CTLR_EL1":
             pe.eoimode[bank] = value >> 1 & 1  # 5.1: always RW
-            if self.ds:  # 5.1: CBPR and PMHE are RO with EL3 and DS=0
+            if self.ds:  # page: CBPR and PMHE are RO with EL3 and DS=0, at any level
                 pe.cbpr[bank] = value & 1
                 self.write_pmhe(pe, value)
         elif name == "ICC_CTLR_EL3":
@@ -377,9 +377,11 @@ class SysRegs(Delivery):
         """Write ICC_AP0R or ICC_AP1R (6)."""
         group, levels = self.active_group(pe, name), self.levels_of_word(name)
         for level in levels:
+            wanted = value >> level - levels.start & 1
             if group == G1NS and not self.ds and level << self.level_shift() < 0x80:
-                continue  # 6: NS may not create active bits in the Secure half (two-state GIC)
-            if value >> level - levels.start & 1:
+                # 6: NS may not create active bits in the Secure half (two-state GIC); page: but may write back or clear
+                wanted = wanted and level in pe.active_levels[group]
+            if wanted:
                 pe.active_levels[group].add(level)
             else:
                 pe.active_levels[group].discard(level)
@@ -435,14 +437,14 @@ class SysRegs(Delivery):
 
     # ---- end of interrupt
 
-    def highest_active_group(self, pe: Pe) -> str | None:
-        """Return the group of what is running; on equal priorities an NMI, then Group 0, G1S, G1NS (8, 11)."""
-        active: list[tuple[int, bool, int, str]] = []
+    def highest_active(self, pe: Pe) -> tuple[str, int | None] | None:
+        """Return what runs: its group and its level, None for an NMI's; NMI, G0, G1S, G1NS on equal terms (8, 11)."""
+        active: list[tuple[int, bool, int, str, int | None]] = []
         for order, group in enumerate((G0, G1S, G1NS)):
-            active += [(level << self.level_shift(), True, order, group) for level in pe.active_levels[group]]
+            active += [(level << self.level_shift(), True, order, group, level) for level in pe.active_levels[group]]
             if group != G0 and pe.active_nmi[group]:
-                active.append((self.nmi_running_priority(group), False, order, group))
-        return min(active)[-1] if active else None
+                active.append((self.nmi_running_priority(group), False, order, group, None))
+        return min(active)[-2:] if active else None
 
     def may_end(self, pe: Pe, group: str) -> bool:
         """Tell whether the PE's state may end interrupts of a group (8)."""
@@ -467,13 +469,16 @@ class SysRegs(Delivery):
         irq = self.implemented_irq(pe, intid)
         if irq is None:
             return  # 8: special and unimplemented INTIDs are ignored
-        running = self.highest_active_group(pe)
-        if running is None or (running == G0) != (name == "ICC_EOIR0_EL1") or not self.may_end(pe, running):
+        running = self.highest_active(pe)
+        if running is None:
+            return
+        group, level = running
+        if (group == G0) != (name == "ICC_EOIR0_EL1") or not self.may_end(pe, group):
             return  # 8: the whole write is ignored
-        if running != G0 and pe.active_nmi[running]:
-            pe.active_nmi[running] = False  # 11: drops the NMI flag first
+        if level is None:
+            pe.active_nmi[group] = False  # 11: the NMI flag first, where it is the highest
         else:
-            pe.active_levels[running].discard(min(pe.active_levels[running]))
+            pe.active_levels[group].discard(level)
         if not self.eoi_mode(pe) and self.may_end(pe, self.group_of(irq)):
             irq.active = False  # 8 [?]: only an INTID whose group this state could EOI
 
