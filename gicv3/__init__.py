@@ -10,23 +10,36 @@ except ModuleNotFoundError as error:
     ) from error
 
 from gicv3.errors import ConfigError, GicError, HotplugError, SnapshotError
-from gicv3.gic import Access, GICv3, GICv3Config, PeView, RedistView
+from gicv3.explain import Explanation, Gate
+from gicv3.gic import GICv3, GICv3Config
+from gicv3.hotplug import CPUHotplugInfo
+from gicv3.machine import VirtMachine
+from gicv3.notifier import Notifier, NotifierList
 from gicv3.registers import Frame, SysReg
+from gicv3.topology import Topology
+from gicv3.views import Access, PeView, RedistView
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Access",
+    "CPUHotplugInfo",
     "ConfigError",
+    "Explanation",
     "Frame",
     "GICv3",
     "GICv3Config",
+    "Gate",
     "Gic",
     "GicError",
     "HotplugError",
     "Line",
+    "Notifier",
+    "NotifierList",
     "PeView",
     "RedistView",
     "SnapshotError",
     "SysReg",
+    "Topology",
+    "VirtMachine",
 ]

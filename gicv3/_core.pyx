@@ -126,9 +126,10 @@ cdef class Gic:
         for i in range(24):
             s.pidr[i // 8][i % 8] = config.pidr[i // 8][i % 8]
         s.dist_base = config.dist_base
+        s.message_base = config.message_frame or 0
         s.num_region = len(config.regions)
         for name, bit in _FEATURES.items():
-            if name and getattr(config, name, False):
+            if name and config.has(name):
                 s.features |= <u32>bit
         sysreg_configure(s)
         self.notified = <u8 *>zalloc(s.num_pe)
@@ -422,16 +423,18 @@ cdef class Gic:
         self.drain()
         return code, data
 
-    def _set_context(self, pe, u8 el, bint secure, scr_el3, hcr_el2, bint nmi_enabled):
+    def _set_context(self, pe, u8 el, bint secure, scr_el3, hcr_el2, ich_hcr_el2, bint nmi_enabled):
         cdef u32 index = arg_pe(self, pe)
         cdef u64 scr = arg_unsigned(scr_el3, UINT64_MAX, "scr_el3")
         cdef u64 hcr = arg_unsigned(hcr_el2, UINT64_MAX, "hcr_el2")
+        cdef u32 ich_hcr = <u32>arg_unsigned(ich_hcr_el2, UINT32_MAX, "ich_hcr_el2")
         cdef PeState *p = &self.s.pe[index]
         with self.mutex:
             p.el = el
             p.secure = secure
             self.s.cold[index].scr_el3 = scr
             self.s.cold[index].hcr_el2 = hcr
+            self.s.cold[index].ich_hcr_el2 = ich_hcr
             self.s.cold[index].sctlr_nmi = nmi_enabled
             pe_context(self.s, p)
             pe_update(self.s, index)
@@ -515,6 +518,8 @@ cdef class Gic:
             p.marks = before.marks
             p.lines = before.lines
             pe_accessible_bit(self.s, index, p.flags & PE_ACCESSIBLE != 0)
+            if self.s.cold[index].rwp_left or self.s.cold[index].uwp_left or self.s.cold[index].waker_left:
+                pe_settling(self.s, index)
             pe_recompute(self.s, index)
         self.drain()
 
@@ -608,3 +613,52 @@ cdef class Gic:
     def strict_counts(self):
         """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
         return {text: self.s.strict_count[rule] for rule, text in _STRICT_RULES.items() if self.s.strict_count[rule]}
+
+    def _facts(self, intid, pe):
+        """What decides whether an interrupt reaches a PE, for explain.py; None when there is no such interrupt."""
+        cdef GicState *s = self.s
+        cdef u32 index = arg_pe(self, pe)
+        cdef PeState *p = &s.pe[index]
+        cdef u32 number = <u32>arg_unsigned(intid, 0xFFFFFF, "intid")
+        cdef u32 slot = private_slot(s, number)
+        cdef bint shared = slot == NO_SLOT
+        cdef u32 latch, line, edge, enable, nmi
+        if shared:
+            slot = shared_slot(s, number)
+            if slot == NO_SLOT:
+                return None
+        with self.mutex:
+            if shared:
+                latch = s.shared[slot >> 5].latch
+                line = s.shared[slot >> 5].line | s.shared[slot >> 5].message
+                edge = s.shared[slot >> 5].edge
+                enable = s.shared[slot >> 5].enable
+                nmi = shared_is_nmi(s, slot)
+            else:
+                latch = private_word(s, p, slot >> 5).latch
+                line = private_word(s, p, slot >> 5).line
+                edge = private_word(s, p, slot >> 5).edge
+                enable = s.cold[index].enable[slot >> 5]
+                nmi = private_is_nmi(s, p, slot)
+            group = intid_group(s, p, number)
+            prio = nmi_prio(s, group) if nmi else intid_priority(s, p, number)
+            facts = {
+                "shared": shared, "latch": bool(latch >> (slot & 31) & 1), "line": bool(line >> (slot & 31) & 1),
+                "edge": bool(edge >> (slot & 31) & 1), "enabled": bool(enable >> (slot & 31) & 1), "nmi": bool(nmi),
+                "active": bool(intid_active(s, p, number)), "group": group, "priority": prio,
+                "group_enabled": bool(s.enables >> group & 1), "igrpen": bool(p.igrpen >> group & 1),
+                "accessible": bool(p.flags & PE_ACCESSIBLE), "asleep": bool(p.flags & PE_ASLEEP),
+                "hpp": p.hpp, "hpp_priority": p.hpp_prio, "pmr": p.pmr, "running": p.running,
+                "mask": p.preempt_mask[group], "lines": p.lines, "fiq": bool(p.fiq_groups >> group & 1),
+                "ds": bool(s.ds), "secure": bool(pe_secure(s, p)), "el": p.el,
+                "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1],
+                "eoimode": bool(eoi_split(s, p)), "irouter": None, "target": None, "one_of_n": False,
+                "participates": True,
+            }
+            if shared:
+                facts["irouter"] = s.spi[slot].irouter
+                facts["one_of_n"] = bool(spi_is_one_of_n(s, slot))
+                target = s.spi[slot].queued_pe if facts["one_of_n"] else s.spi[slot].target
+                facts["target"] = None if target == NO_PE else target
+                facts["participates"] = bool(pe_participates(s, p) & (1 << group | 1 << (SLEEPER_SETS + group)))
+        return facts

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index as as_index
-from typing import Any, NamedTuple
+from typing import Any
 
 from gicv3._core import Gic
 from gicv3.errors import ConfigError
-from gicv3.registers import REGISTERS, SYSREGS, Frame, Reg, SysReg
+from gicv3.explain import Explanation, explain
+from gicv3.registers import SYSREGS, SysReg, encode
+from gicv3.views import Access, FrameView, PeView, RedistView, Views
 
-_ROWS = {row.name: row for row in REGISTERS}
 _SCR_NS = 1
 _REDIST_STRIDE = 0x20000
 _MAX_ADDRESS = 1 << 52
@@ -50,6 +51,7 @@ class GICv3Config:
     settle_steps : `step()`s until RWP, UWP and ChildrenAsleep settle; 0 settles at once.
     strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
     dist_base : physical address of the Distributor, 64 KB aligned.
+    message_frame : physical address of a GICM frame, 64 KB aligned, or None; needs `message_spis`.
     redist_regions : (base, number of PEs) of each redistributor region in PE order; 128 KB a PE, 64 KB aligned.
         None: one region at 0x080A_0000.
 
@@ -80,6 +82,7 @@ class GICv3Config:
     settle_steps: int = 0
     strict: bool = False
     dist_base: int = 0x0800_0000
+    message_frame: int | None = None
     redist_regions: Sequence[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +120,14 @@ class GICv3Config:
             raise ConfigError(f"unknown_route must be 'nowhere' or 'first', got {self.unknown_route!r}")
         if not 0 <= self.settle_steps <= 1_000_000:
             raise ConfigError(f"settle_steps must be in 0..1000000, got {self.settle_steps}")
+        if self.message_frame is not None and not self.message_spis:
+            raise ConfigError("message_frame needs message_spis=True, got False")
         self._check_map()
+
+    def has(self, feature: str) -> bool:
+        """True when the switch that a register row names in `needs` is on."""
+        return getattr(self, feature, None) not in (None, False) and (feature == "message_frame"
+                                                                      or bool(getattr(self, feature)))
 
     def _check_map(self) -> None:
         """Frames must be aligned, inside 52 bits, apart from each other, and hold every PE exactly once."""
@@ -125,6 +135,7 @@ class GICv3Config:
         if total != self.num_pe or any(count < 1 for _, count in self.regions):
             raise ConfigError(f"redist_regions must hold {self.num_pe} PEs with none empty, got {list(self.regions)}")
         spans = [(self.dist_base, 0x10000)]
+        spans += [] if self.message_frame is None else [(self.message_frame, 0x10000)]
         spans += [(base, count * _REDIST_STRIDE) for base, count in self.regions]
         end = 0
         for base, size in sorted(spans):
@@ -148,20 +159,8 @@ class GICv3Config:
         return ((0x080A_0000, self.num_pe),) if self.redist_regions is None else self.redist_regions
 
 
-class Access(NamedTuple):
-    """What the architecture does with a system-register access.
-
-    ``kind`` is "value" (done; ``value`` is what a read gives), "undefined", "trap" (to ``target_el`` with ``syndrome``
-    as ESR_ELx, Rt field 0: put the register number in bits 9:5), or "virtual" (redirected to the virtual CPU
-    interface, which is not emulated).
-    """
-
-    kind: str
-    value: int = 0
-    target_el: int = 0
-    syndrome: int = 0
-
-
+_A32_COMMON = 1 << 25 | 1 << 24 | 0xE << 20  # IL, CV, condition "always"
+_MCRR = {(0, 12): SysReg.ICC_SGI1R_EL1, (1, 12): SysReg.ICC_ASGI1R_EL1, (2, 12): SysReg.ICC_SGI0R_EL1}
 _ACCESS_KINDS = (("value", 0), ("undefined", 1), ("trap", 2), ("trap", 3), ("virtual", 1))
 
 
@@ -171,143 +170,6 @@ def _syndrome(encoding: int, read: bool) -> int:
     crn, crm, op2 = encoding >> 7 & 15, encoding >> 3 & 15, encoding & 7
     return 0x18 << 26 | 1 << 25 | op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1 | read
 
-
-class FrameView:
-    """Registers of the Distributor, or of one redistributor, by name: ``view["GICD_CTLR"]``, ``view["GICD_IROUTER", 40]``.
-
-    Accesses are Secure ones, as a debugger's. An array element is named by its architectural index.
-    """
-
-    __slots__ = ("_gic", "_prefix", "index")
-
-    def __init__(self, gic: GICv3, prefix: str, index: int) -> None:
-        self._gic = gic
-        self._prefix = prefix
-        self.index = index
-
-    def _place(self, key: str | tuple[str, int]) -> tuple[Reg, int, int]:
-        name, number = key if isinstance(key, tuple) else (key, None)
-        row = _ROWS.get(name)
-        if row is None or not name.startswith(self._prefix):
-            raise KeyError(f"no {self._prefix}* register is called {name!r}")
-        element = 0 if number is None else number - row.first
-        if number is None and row.count > 1:
-            last = row.first + row.count - 1
-            raise KeyError(f"{name} is an array {row.first}..{last}: give the index")
-        if not 0 <= element < row.count:
-            raise KeyError(f"{name} has the indexes {row.first}..{row.first + row.count - 1}, got {number}")
-        size = row.width // 8
-        if size not in row.sizes:
-            size = max(row.sizes)
-        return row, row.offset + element * row.width // 8, size
-
-    def __getitem__(self, key: str | tuple[str, int]) -> int:
-        row, offset, size = self._place(key)
-        return self._gic.frame_read(row.frame, offset, size, True, self.index)
-
-    def __setitem__(self, key: str | tuple[str, int], value: int) -> None:
-        row, offset, size = self._place(key)
-        self._gic.frame_write(row.frame, offset, value, size, True, self.index)
-
-    def __eq__(self, other: object) -> bool:
-        return (isinstance(other, FrameView) and self._gic is other._gic and self._prefix == other._prefix
-                and self.index == other.index)
-
-    def __hash__(self) -> int:
-        return hash((id(self._gic), self._prefix, self.index))
-
-    def __repr__(self) -> str:
-        return f"<{self._prefix}* of PE {self.index}>" if self._prefix == "GICR_" else "<GICD_*>"
-
-
-class RedistView(FrameView):
-    """The redistributor of one PE."""
-
-    __slots__ = ()
-
-    @property
-    def accessible(self) -> bool:
-        """True while a vCPU is plugged at this PE."""
-        return self._gic.is_accessible(self.index)
-
-
-class PeView:
-    """One PE's CPU interface. Stateless: any two views of the same PE are equal."""
-
-    __slots__ = ("gic", "index")
-
-    def __init__(self, gic: GICv3, index: int) -> None:
-        self.gic = gic
-        self.index = index
-
-    def __getitem__(self, name: str) -> int:
-        return self.gic.sysreg_read(self.index, name)
-
-    def __setitem__(self, name: str, value: int) -> None:
-        self.gic.sysreg_write(self.index, name, value)
-
-    def sysreg_read(self, reg: int | str | tuple[int, int, int, int, int]) -> int:
-        """See `GICv3.sysreg_read`."""
-        return self.gic.sysreg_read(self.index, reg)
-
-    def sysreg_write(self, reg: int | str | tuple[int, int, int, int, int], value: int) -> None:
-        """See `GICv3.sysreg_write`."""
-        self.gic.sysreg_write(self.index, reg, value)
-
-    def sysreg_access(self, reg: int | str | tuple[int, int, int, int, int], value: int | None = None) -> Access:
-        """See `GICv3.sysreg_access`."""
-        return self.gic.sysreg_access(self.index, reg, value)
-
-    def set_context(self, **context: Any) -> None:
-        """See `GICv3.set_context`."""
-        self.gic.set_context(self.index, **context)
-
-    @property
-    def irq(self) -> bool:
-        """Level of the IRQ output."""
-        return bool(self.gic.line(self.index) & 1)
-
-    @property
-    def fiq(self) -> bool:
-        """Level of the FIQ output."""
-        return bool(self.gic.line(self.index) & 2)
-
-    @property
-    def accessible(self) -> bool:
-        """True while a vCPU is plugged at this PE."""
-        return self.gic.is_accessible(self.index)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PeView) and self.gic is other.gic and self.index == other.index
-
-    def __hash__(self) -> int:
-        return hash((id(self.gic), self.index))
-
-    def __repr__(self) -> str:
-        return f"<PE {self.index}>"
-
-
-class _Views(Sequence):
-    """A sequence of views made on demand, so that 65,536 PEs cost nothing until they are looked at."""
-
-    __slots__ = ("_gic", "_make")
-
-    def __init__(self, gic: GICv3, make: Any) -> None:
-        self._gic = gic
-        self._make = make
-
-    def __len__(self) -> int:
-        return self._gic.num_pe
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
-        return self._make(self._gic, index % len(self))
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self._make(self._gic, i) for i in range(len(self)))
 
 
 def _redist(gic: GICv3, index: int) -> RedistView:
@@ -343,14 +205,19 @@ class GICv3(Gic):
         return FrameView(self, "GICD_", 0)
 
     @property
+    def message(self) -> FrameView:
+        """Registers of the message-based SPI frame by name (`message_frame`)."""
+        return FrameView(self, "GICM_", 0)
+
+    @property
     def redist(self) -> Sequence[RedistView]:
         """Redistributor registers by PE index and name."""
-        return _Views(self, _redist)
+        return Views(self, _redist)
 
     @property
     def pe(self) -> Sequence[PeView]:
         """CPU interfaces by PE index."""
-        return _Views(self, PeView)
+        return Views(self, PeView)
 
     def sysreg_access(self, pe: int, reg: int | str | tuple[int, int, int, int, int],
                       value: int | None = None) -> Access:
@@ -368,11 +235,46 @@ class GICv3(Gic):
             return Access(kind, result)
         if kind != "trap":
             return Access(kind)
-        encoding = reg if isinstance(reg, int) else SysReg[reg] if isinstance(reg, str) else _pack(reg)
+        encoding = reg if isinstance(reg, int) else SysReg[reg] if isinstance(reg, str) else encode(*reg)
         return Access(kind, 0, target, _syndrome(encoding, value is None))
 
+    def cp15_access(self, pe: int, opc1: int, crn: int, crm: int, opc2: int, value: int | None = None) -> Access:
+        """An AArch32 MRC (value None) or MCR of CP15: the same registers, 32 bits wide.
+
+        Parameters: `pe`, PE index; `opc1`, `crn`, `crm`, `opc2`, the instruction's fields; `value`, 0..2**32-1.
+        Returns: an `Access`; a trap's syndrome has EC 0x03, condition 14 and Rt 0.
+        """
+        if value is not None and not 0 <= value <= 0xFFFF_FFFF:
+            raise ConfigError(f"value must be in 0..0xffffffff, got {value:#x}")
+        access = self.sysreg_access(pe, (3, opc1, crn, crm, opc2), value)
+        if access.kind == "trap":
+            fields = opc2 << 17 | opc1 << 14 | crn << 10 | crm << 1 | (value is None)
+            return access._replace(syndrome=0x03 << 26 | _A32_COMMON | fields)
+        return access._replace(value=access.value & 0xFFFF_FFFF)
+
+    def mcrr_access(self, pe: int, opc1: int, crm: int, value: int) -> Access:
+        """An AArch32 MCRR of CP15 to an SGI register: CRm 12 with opc1 0 (SGI1R), 1 (ASGI1R) or 2 (SGI0R).
+
+        Parameters: `pe`, PE index; `opc1`, `crm`, the instruction's fields; `value`, 64 bits, Rt2 the upper half.
+        Returns: an `Access`; a trap's syndrome has EC 0x04, condition 14, Rt and Rt2 0.
+        """
+        register = _MCRR.get((opc1, crm))
+        if register is None:
+            return Access("undefined")
+        access = self.sysreg_access(pe, register, value)
+        if access.kind == "trap":
+            return access._replace(syndrome=0x04 << 26 | _A32_COMMON | opc1 << 16 | crm << 1)
+        return access
+
+    def explain(self, intid: int, pe: int) -> Explanation:
+        """Why an interrupt is or is not signalled to a PE: every gate on the way, which one blocks, and what opens it.
+
+        Parameters: `intid`, 0..2**24-1; `pe`, PE index. Returns: an `Explanation`; `print` it, or read its gates.
+        """
+        return explain(self, intid, pe)
+
     def set_context(self, pe: int, el: int = 1, secure: bool = False, scr_el3: int | None = None,
-                    hcr_el2: int | None = None, nmi_enabled: bool = False) -> None:
+                    hcr_el2: int | None = None, ich_hcr_el2: int = 0, nmi_enabled: bool = False) -> None:
         """Tell the GIC in which state a PE executes; lines and access rules follow.
 
         Parameters
@@ -382,6 +284,7 @@ class GICv3(Gic):
         secure : Security state below EL3; EL3 itself is Secure. Only with `security`.
         scr_el3 : SCR_EL3; None means NS = not secure, nothing routed to EL3.
         hcr_el2 : HCR_EL2; None means 0.
+        ich_hcr_el2 : ICH_HCR_EL2; its trap bits TC, TALL0, TALL1 and TDIR count.
         nmi_enabled : SCTLR_ELx.NMI of the current Exception level.
 
         Raises
@@ -396,7 +299,7 @@ class GICv3(Gic):
             raise ConfigError("secure must be False without two security states, got True")
         if scr_el3 is None:
             scr_el3 = 0 if secure else _SCR_NS
-        self._set_context(pe, el, secure, scr_el3, hcr_el2 or 0, nmi_enabled)
+        self._set_context(pe, el, secure, scr_el3, hcr_el2 or 0, ich_hcr_el2, nmi_enabled)
 
     def init_cpu_reginfo(self, cpu: Any) -> None:
         """Define the ICC system registers of a vCPU that is being plugged: cold-reset values, same set for every vCPU.
@@ -417,20 +320,11 @@ class GICv3(Gic):
         return self._sysregs
 
 
-def _pack(encoding: tuple[int, int, int, int, int]) -> int:
-    from gicv3.registers import encode
-
-    return encode(*encoding)
-
-
 def _implemented(config: GICv3Config) -> dict[int, SysReg]:
     """System registers that exist in a configuration: AP*R1 needs 6 priority bits, AP*R2 and AP*R3 need 7."""
     words = 1 << max(0, min(config.priority_bits, 7) - 5)
     return {
         int(SysReg[row.name]): SysReg[row.name]
         for row in SYSREGS
-        if row.index < words and (not row.needs or getattr(config, row.needs, False))
+        if row.index < words and (not row.needs or config.has(row.needs))
     }
-
-
-__all__ = ["Access", "FrameView", "Frame", "GICv3", "GICv3Config", "PeView", "RedistView"]

@@ -16,6 +16,7 @@ class Frame(IntEnum):
     GICD = 0
     RD = 1
     SGI = 2
+    GICM = 3
 
 
 class Reg(NamedTuple):
@@ -41,7 +42,7 @@ class Reg(NamedTuple):
     needs: str = ""
 
 
-_D, _R, _S = Frame.GICD, Frame.RD, Frame.SGI
+_D, _R, _S, _M = Frame.GICD, Frame.RD, Frame.SGI, Frame.GICM
 _PRIO = (1, 4)
 _WIDE = (4, 8)
 _MSG = (2, 4)
@@ -52,10 +53,11 @@ _PENDBASER = 0x070F_FFFF_FFFF_0F80
 
 
 def _id_registers(prefix: str, frame: Frame) -> tuple[Reg, ...]:
-    return (
-        Reg(f"{prefix}_PIDR4", frame, 0xFFD0, count=4, access="RO", reset=None, write_mask=0, first=4, base=4),
-        Reg(f"{prefix}_PIDR0", frame, 0xFFE0, count=4, access="RO", reset=None, write_mask=0),
-        Reg(f"{prefix}_CIDR", frame, 0xFFF0, count=4, access="RO", reset=None, write_mask=0),
+    needs = "message_frame" if frame is Frame.GICM else ""
+    return tuple(
+        Reg(f"{prefix}_{name}", frame, offset, count=4, access="RO", reset=None, write_mask=0, first=first, base=first,
+            needs=needs)
+        for name, offset, first in (("PIDR4", 0xFFD0, 4), ("PIDR0", 0xFFE0, 0), ("CIDR", 0xFFF0, 0))
     )
 
 
@@ -129,6 +131,15 @@ REGISTERS: tuple[Reg, ...] = (
     Reg("GICR_NSACR", _S, 0x0E00),
     Reg("GICR_INMIR0", _S, 0x0F80, needs="nmi"),
     Reg("GICR_INMIRnE", _S, 0x0F84, count=2, first=1, base=1, needs="nmi"),
+    # Message-based SPIs in a frame of their own; sources disagree on where TYPER and IIDR stand, so both places answer
+    Reg("GICM_TYPER", _M, 0x0004, count=2, access="RO", reset=None, write_mask=0, needs="message_frame"),
+    Reg("GICM_SETSPI_NSR", _M, 0x0040, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_frame"),
+    Reg("GICM_CLRSPI_NSR", _M, 0x0048, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_frame"),
+    Reg("GICM_SETSPI_SR", _M, 0x0050, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_frame"),
+    Reg("GICM_CLRSPI_SR", _M, 0x0058, access="WO", write_mask=0x1FFF, sizes=_MSG, needs="message_frame"),
+    Reg("GICM_IIDR", _M, 0x0FCC, access="RO", reset=None, write_mask=0, needs="message_frame"),
+    Reg("GICM_IIDR2", _M, 0xFFCC, access="RO", reset=None, write_mask=0, needs="message_frame"),
+    *_id_registers("GICM", _M),
 )
 
 

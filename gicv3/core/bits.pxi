@@ -78,6 +78,7 @@ cdef enum:
     FEAT_ONE_OF_N = 128
     FEAT_STATUSR = 256
     FEAT_LPI = 512
+    FEAT_MESSAGE_FRAME = 1024
 
 cdef enum:
     # GICR_WAKER

@@ -21,6 +21,10 @@ cdef enum:
     SCR_EEL2 = 0x40000
     HCR_FMO = 8
     HCR_IMO = 16
+    ICH_HCR_TC = 0x400           # trap common and SGI registers
+    ICH_HCR_TALL0 = 0x800
+    ICH_HCR_TALL1 = 0x1000
+    ICH_HCR_TDIR = 0x4000
     # ICC_CTLR_EL1 / EL3
     CTLR_CBPR = 1
     CTLR_EOIMODE = 2
@@ -69,7 +73,7 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
     cdef bint secure = pe_secure(s, p)
     cdef bint el2 = (s.features & FEAT_EL2) != 0 and (not secure or (cold_of(s, p).scr_el3 & SCR_EEL2) != 0)
     cdef bint fmo, imo, fiq, irq
-    cdef u32 i
+    cdef u32 i, ich_hcr
     p.fiq_groups = 1 << G0
     if not s.ds:
         if not secure or p.el == 3:
@@ -98,6 +102,15 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
         if fmo or imo:
             p.access[TRAP_COMMON] = p.access[TRAP_DIR] = ACCESS_VIRTUAL
             p.access[TRAP_SGI] = ACCESS_TRAP_EL2
+        ich_hcr = cold_of(s, p).ich_hcr_el2      # these traps come before any redirection
+        if ich_hcr & ICH_HCR_TALL0:
+            p.access[TRAP_GROUP0] = ACCESS_TRAP_EL2
+        if ich_hcr & ICH_HCR_TALL1:
+            p.access[TRAP_GROUP1] = ACCESS_TRAP_EL2
+        if ich_hcr & ICH_HCR_TC:
+            p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL2
+        if ich_hcr & ICH_HCR_TDIR:
+            p.access[TRAP_DIR] = ACCESS_TRAP_EL2
 
 
 # --- priorities --------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 # Built once when the module is imported; shared by every GIC, read-only afterwards.
 
 cdef enum:
-    NUM_FRAMES = 3
+    NUM_FRAMES = 4
     FRAME_GICD = 0
     FRAME_RD = 1
     FRAME_SGI = 2
+    FRAME_GICM = 3
     FRAME_WORDS = 0x4000
     READABLE = 1
     WRITABLE = 2
@@ -86,13 +87,14 @@ cdef struct RegDecode:
     u8 slots                     # interrupts an element stands for; 0 when it is not per interrupt
 
 cdef RegDecode[128] reg_rows
-cdef u8[3][0x4000] reg_index
+cdef u8[4][0x4000] reg_index
 cdef SysDecode[64] sys_rows
 cdef u8[0x4000] sys_index
 
 _FEATURES = {"": 0, "security": FEAT_SECURITY, "el2": FEAT_EL2, "espis": FEAT_ESPI, "eppis": FEAT_EPPI,
              "message_spis": FEAT_MESSAGE_SPI, "nmi": FEAT_NMI, "range_selector": FEAT_RSS,
-             "one_of_n": FEAT_ONE_OF_N, "statusr": FEAT_STATUSR, "lpis": FEAT_LPI}
+             "one_of_n": FEAT_ONE_OF_N, "statusr": FEAT_STATUSR, "lpis": FEAT_LPI,
+             "message_frame": FEAT_MESSAGE_FRAME}
 
 _REG_KINDS = {
     "CTLR": REG_CTLR, "TYPER": REG_TYPER, "IIDR": REG_IIDR, "TYPER2": REG_TYPER2, "STATUSR": REG_STATUSR,
@@ -205,7 +207,7 @@ cdef void access_bad(GicState *s, u32 frame, u32 index, u32 offset, bint secure,
     if s.features & FEAT_STATUSR:
         if frame == FRAME_GICD:
             s.statusr[secure] |= <u8>status
-        else:
+        elif frame != FRAME_GICM:
             s.cold[index].statusr[secure] |= <u8>status
 
 
@@ -242,6 +244,8 @@ cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bin
     element = row.base + ((offset - row.offset) >> row.shift)
     if frame == FRAME_GICD:
         value = gicd_read(s, row.kind, element, secure)
+    elif frame == FRAME_GICM:
+        value = gicm_read(s, row.kind, element)
     else:
         value = gicr_read(s, index, row.kind, element, secure)
     if size == 8 or (size == 4 and row.shift == 2):
@@ -266,7 +270,7 @@ cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, 
         value <<= place
     lanes &= row.write_mask
     value &= lanes
-    if frame == FRAME_GICD:
+    if frame == FRAME_GICD or frame == FRAME_GICM:
         gicd_write(s, row.kind, element, value, lanes, secure)
     else:
         gicr_write(s, index, row.kind, element, value, lanes, secure)
@@ -280,6 +284,11 @@ cdef bint mmio_decode(GicState *s, u64 address, u32 *frame, u32 *index, u32 *off
         frame[0] = FRAME_GICD
         index[0] = 0
         offset[0] = <u32>distance
+        return True
+    if s.features & FEAT_MESSAGE_FRAME and address - s.message_base < DIST_FRAME_SIZE:
+        frame[0] = FRAME_GICM
+        index[0] = 0
+        offset[0] = <u32>(address - s.message_base)
         return True
     for i in range(s.num_region):
         distance = address - s.region[i].base

@@ -269,6 +269,15 @@ cdef void gicd_message(GicState *s, u32 kind, u32 intid, bint secure) noexcept n
     spi_update(s, slot)
 
 
+cdef u64 gicm_read(GicState *s, u32 kind, u32 element) noexcept nogil:
+    """The frame of message-based SPIs; its writes act as their GICD twins."""
+    if kind == REG_TYPER:        # Valid, CLR, SR, first SPI, number of SPIs
+        return <u64>1 << 31 | 1 << 30 | <u64>has_el3(s) << 29 | <u64>NUM_PRIVATE << 16 | s.num_spi
+    elif kind == REG_IIDR:
+        return s.iidr
+    return identification(s, kind, element, PART_MESSAGE)
+
+
 cdef void strict_router(GicState *s, u32 slot) noexcept nogil:
     cdef u64 irouter = s.spi[slot].irouter
     if irouter & IROUTER_IRM:

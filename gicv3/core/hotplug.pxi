@@ -24,6 +24,7 @@ cdef void cpuif_default_context(GicState *s, PeState *p) noexcept nogil:
     cold_of(s, p).sctlr_nmi = 0
     cold_of(s, p).scr_el3 = SCR_NS
     cold_of(s, p).hcr_el2 = 0
+    cold_of(s, p).ich_hcr_el2 = 0
 
 
 cdef void cpuif_reset(GicState *s, u32 pe) noexcept nogil:

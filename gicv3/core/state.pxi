@@ -54,6 +54,7 @@ cdef struct PeCold:
     u32 waker_left
     u64 scr_el3
     u64 hcr_el2
+    u32 ich_hcr_el2              # its trap bits; the virtual CPU interface itself is not here
 
 cdef struct SharedWord:          # 32 SPIs
     u32 latch
@@ -171,6 +172,7 @@ cdef struct GicState:
     SysDecode sysreg[64]         # the table's rows as this configuration has them
     # Memory map
     u64 dist_base
+    u64 message_base
     RedistRegion *region
     u32 num_region
     # Findings of strict mode

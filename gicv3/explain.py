@@ -1,0 +1,160 @@
+"""Why is this interrupt not delivered? Every gate between an interrupt and a PE, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gicv3.gic import GICv3
+
+_GROUPS = ("Group 0", "Secure Group 1", "Group 1")
+_IDLE = 0xFF
+_NONE = 1023
+
+
+class Gate(NamedTuple):
+    """One condition of delivery: whether it holds, what was found, and what would make it hold."""
+
+    name: str
+    is_open: bool
+    found: str
+    remedy: str = ""
+
+
+class Explanation(NamedTuple):
+    """The gates between an interrupt and a PE, in the order in which the interrupt meets them."""
+
+    intid: int
+    pe: int
+    gates: tuple[Gate, ...]
+    output: str
+
+    @property
+    def blocking(self) -> tuple[Gate, ...]:
+        """The closed gates; the first one is what to look at first."""
+        return tuple(gate for gate in self.gates if not gate.is_open)
+
+    @property
+    def delivered(self) -> bool:
+        """True when the interrupt is being signalled to the PE now."""
+        return not self.blocking
+
+    def __str__(self) -> str:
+        if self.delivered:
+            verdict = f"INTID {self.intid} is signalled to PE {self.pe} on {self.output}."
+        else:
+            first = self.blocking[0]
+            verdict = f"INTID {self.intid} does not reach PE {self.pe}: {first.found}. {first.remedy}"
+        width = max(len(gate.name) for gate in self.gates)
+        lines = [f"  {'ok' if gate.is_open else '--'}  {gate.name:<{width}}  {gate.found}" for gate in self.gates]
+        others = [f"  then: {gate.remedy}" for gate in self.blocking[1:] if gate.remedy]
+        return "\n".join([verdict, *lines, *others])
+
+
+def _register(name: str, intid: int, per: int, shared: bool) -> str:
+    """The register that holds a field of an interrupt: GICD_ISENABLER1, GICR_ISENABLER0, GICD_ISENABLER0E, ..."""
+    frame = "GICD" if shared else "GICR"
+    first, extended = (4096, "E") if intid >= 4096 else (1024, "E") if not shared and intid >= 1024 else (0, "")
+    return f"{frame}_{name}{(intid - first) // per}{extended}"
+
+
+def _routing(facts: Mapping[str, Any], pe: int, intid: int) -> Gate:
+    if not facts["shared"]:
+        return Gate("routing", True, "private to this PE")
+    target = facts["target"]
+    router = f"GICD_IROUTER{intid}" if intid < 4096 else f"GICD_IROUTER{intid - 4096}E"
+    if facts["one_of_n"]:
+        if target == pe or (target is None and facts["participates"]):
+            return Gate("routing", True, "1-of-N, and this PE participates")
+        where = "nobody participates" if target is None else f"it went to PE {target}"
+        return Gate("routing", False, f"1-of-N ({router}.IRM): {where}",
+                    "A PE participates while it is awake and plugged, the group is enabled in GICD_CTLR and its "
+                    "ICC_IGRPEN, and its GICR_CTLR.DPG bit is 0.")
+    if target == pe:
+        return Gate("routing", True, f"{router} names this PE")
+    named = f"{router} = {facts['irouter']:#x} names " + ("no PE" if target is None else f"PE {target}")
+    return Gate("routing", False, named, f"Write this PE's affinity to {router}.")
+
+
+def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
+    level = facts["line"] and not facts["edge"]
+    if facts["latch"] or level:
+        return Gate("pending", True, "the input is high" if level else "latched")
+    if facts["active"]:
+        return Gate("pending", True, "acknowledged, and nothing new came")
+    if intid < 16:
+        return Gate("pending", False, "it is not pending: no SGI was sent, or it was taken or dropped",
+                    "Send it by ICC_SGI1R_EL1 with this PE's affinity; an SGI to an absent vCPU is dropped.")
+    config = _register("ICFGR", intid, 16, facts["shared"])
+    if facts["edge"]:
+        why = "is high, but no edge came since" if facts["line"] else "is low"
+        return Gate("pending", False, f"it is not pending: edge-triggered ({config}) and its input {why}",
+                    f"Give a rising edge, or configure it as level in {config} if the device holds its line.")
+    return Gate("pending", False, f"it is not pending: level-sensitive ({config}) and its input is low",
+                f"Hold the input high until it is served, or configure it as edge in {config} if the device pulses.")
+
+
+def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
+    group, prio = facts["group"], facts["priority"]
+    shared = facts["shared"]
+    name = _GROUPS[group] if not facts["ds"] or group != 2 else "Group 1"
+    igrpen = "ICC_IGRPEN0_EL1" if group == 0 else "ICC_IGRPEN1_EL1"
+    grp_bit = ("EnableGrp0", "EnableGrp1S", "EnableGrp1" if facts["ds"] else "EnableGrp1NS")[group]
+    enabler = _register("ISENABLER", intid, 32, shared)
+    secret = not facts["ds"] and group != 2 and not facts["secure"] and facts["el"] != 3
+    gates = [
+        _routing(facts, pe, intid),
+        Gate("accessible", facts["accessible"], f"{'a' if facts['accessible'] else 'no'} vCPU is plugged here",
+             "Plug the vCPU (set_cpustate, device_add)."),
+        Gate("awake", not facts["asleep"], "GICR_WAKER.ChildrenAsleep is " + ("1" if facts["asleep"] else "0"),
+             "Clear GICR_WAKER.ProcessorSleep and wait for ChildrenAsleep to read 0."),
+        Gate("enabled", facts["enabled"], f"{enabler} has its bit " + ("set" if facts["enabled"] else "clear"),
+             f"Set its bit in {enabler}" + (f"; it is {name}, so Non-secure writes are ignored." if secret else ".")),
+        Gate("security", True, f"{name}; FIQ here" if facts["fiq"] else f"{name}; IRQ here"),
+        Gate("group enable", facts["group_enabled"], f"GICD_CTLR.{grp_bit} is {int(facts['group_enabled'])}",
+             f"Set GICD_CTLR.{grp_bit}, or move the interrupt to an enabled group (GICD/GICR_IGROUPR)."),
+        Gate("CPU interface enable", facts["igrpen"], f"{igrpen} is {int(facts['igrpen'])}", f"Set {igrpen}."),
+        _pending(facts, intid),
+    ]
+    if secret and not facts["enabled"]:
+        gates[4] = Gate("security", False, f"it is {name}, and the PE is Non-secure",
+                        "Let Secure software configure it, or give it to Non-secure Group 1 (IGROUPR).")
+        gates[3], gates[4] = gates[4], gates[3]
+    if facts["active"]:
+        wait = "EOImode is 1: a priority drop does not deactivate it" if facts["eoimode"] else "it was not ended yet"
+        gates.append(Gate("inactive", False, f"it is active; {wait}",
+                          "Write its INTID to ICC_DIR_EL1 after ICC_EOIR." if facts["eoimode"]
+                          else f"Write its INTID to ICC_EOIR{min(group, 1)}_EL1 on the PE that acknowledged it."))
+    else:
+        gates.append(Gate("inactive", True, "not active"))
+    ahead = facts["hpp"] not in (intid, _NONE) and all(gate.is_open for gate in gates)
+    first = f"INTID {facts['hpp']} of priority {facts['hpp_priority']:#04x} goes first"
+    gates.append(Gate("best", not ahead, first if ahead else "nothing of higher priority waits",
+                      "Serve the other one first, or raise the priority."))
+    masked = prio >= facts["pmr"] and not facts["nmi"]
+    relation = "is not above" if masked else "is above"
+    gates.append(Gate("priority mask", not masked, f"priority {prio:#04x} {relation} ICC_PMR_EL1 = {facts['pmr']:#04x}",
+                      "Write a larger value to ICC_PMR_EL1, or give the interrupt a smaller priority value."))
+    mask, running = facts["mask"], facts["running"]
+    held = running != _IDLE and (prio & mask) >= (running & mask) and not facts["nmi"]
+    gates.append(Gate("preemption", not held or facts["active"],
+                      "nothing is active at this PE" if running == _IDLE else
+                      f"group priority {prio & mask:#04x} against running {running & mask:#04x}",
+                      "End the active interrupt (ICC_EOIR), raise the priority by more than the binary point hides, "
+                      "or lower ICC_BPR."))
+    reach = ("may be taken", "EL0 has no access to the CPU interface", "ICC accesses trap to EL2",
+             "ICC accesses trap to EL3", "HCR_EL2 redirects ICC accesses to the virtual CPU interface")[facts["access"]]
+    gates.append(Gate("context", facts["access"] in (0, 1), f"at EL{facts['el']}: {reach}",
+                      "The line is up all the same; the handler must run where it can acknowledge."))
+    return gates
+
+
+def explain(gic: GICv3, intid: int, pe: int) -> Explanation:
+    """See `GICv3.explain`."""
+    facts = gic._facts(intid, pe)
+    if facts is None:
+        gate = Gate("implemented", False, "this GIC has no such INTID", "See GICv3Config: spis, espis, eppis.")
+        return Explanation(intid, pe, (gate,), "")
+    output = "FIQ" if facts["fiq"] else "IRQ"
+    return Explanation(intid, pe, (Gate("implemented", True, "exists"), *_gates(facts, intid, pe)), output)

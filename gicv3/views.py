@@ -1,0 +1,165 @@
+"""Registers and PEs by name: the small views that `GICv3` hands out, and what an access results in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gicv3.registers import REGISTERS, Reg
+
+if TYPE_CHECKING:
+    from gicv3.gic import GICv3
+
+_ROWS = {row.name: row for row in REGISTERS}
+
+
+class Access(NamedTuple):
+    """What the architecture does with a system-register access.
+
+    ``kind`` is "value" (done; ``value`` is what a read gives), "undefined", "trap" (to ``target_el`` with ``syndrome``
+    as ESR_ELx, Rt field 0: put the register number in bits 9:5), or "virtual" (redirected to the virtual CPU
+    interface, which is not emulated).
+    """
+
+    kind: str
+    value: int = 0
+    target_el: int = 0
+    syndrome: int = 0
+
+
+class FrameView:
+    """Registers of a frame by name: ``gic.dist["GICD_CTLR"]``, ``gic.dist["GICD_IROUTER", 40]``.
+
+    Accesses are Secure ones, as a debugger's. An array element is named by its architectural index.
+    """
+
+    __slots__ = ("_gic", "_prefix", "index")
+
+    def __init__(self, gic: GICv3, prefix: str, index: int) -> None:
+        self._gic = gic
+        self._prefix = prefix
+        self.index = index
+
+    def _place(self, key: str | tuple[str, int]) -> tuple[Reg, int, int]:
+        name, number = key if isinstance(key, tuple) else (key, None)
+        row = _ROWS.get(name)
+        if row is None or not name.startswith(self._prefix):
+            raise KeyError(f"no {self._prefix}* register is called {name!r}")
+        element = 0 if number is None else number - row.first
+        if number is None and row.count > 1:
+            last = row.first + row.count - 1
+            raise KeyError(f"{name} is an array {row.first}..{last}: give the index")
+        if not 0 <= element < row.count:
+            raise KeyError(f"{name} has the indexes {row.first}..{row.first + row.count - 1}, got {number}")
+        size = row.width // 8
+        if size not in row.sizes:
+            size = max(row.sizes)
+        return row, row.offset + element * row.width // 8, size
+
+    def __getitem__(self, key: str | tuple[str, int]) -> int:
+        row, offset, size = self._place(key)
+        return self._gic.frame_read(row.frame, offset, size, True, self.index)
+
+    def __setitem__(self, key: str | tuple[str, int], value: int) -> None:
+        row, offset, size = self._place(key)
+        self._gic.frame_write(row.frame, offset, value, size, True, self.index)
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, FrameView) and self._gic is other._gic and self._prefix == other._prefix
+                and self.index == other.index)
+
+    def __hash__(self) -> int:
+        return hash((id(self._gic), self._prefix, self.index))
+
+    def __repr__(self) -> str:
+        return f"<{self._prefix}* of PE {self.index}>" if self._prefix == "GICR_" else "<GICD_*>"
+
+
+class RedistView(FrameView):
+    """The redistributor of one PE."""
+
+    __slots__ = ()
+
+    @property
+    def accessible(self) -> bool:
+        """True while a vCPU is plugged at this PE."""
+        return self._gic.is_accessible(self.index)
+
+
+class PeView:
+    """One PE's CPU interface. Stateless: any two views of the same PE are equal."""
+
+    __slots__ = ("gic", "index")
+
+    def __init__(self, gic: GICv3, index: int) -> None:
+        self.gic = gic
+        self.index = index
+
+    def __getitem__(self, name: str) -> int:
+        return self.gic.sysreg_read(self.index, name)
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self.gic.sysreg_write(self.index, name, value)
+
+    def sysreg_read(self, reg: int | str | tuple[int, int, int, int, int]) -> int:
+        """See `GICv3.sysreg_read`."""
+        return self.gic.sysreg_read(self.index, reg)
+
+    def sysreg_write(self, reg: int | str | tuple[int, int, int, int, int], value: int) -> None:
+        """See `GICv3.sysreg_write`."""
+        self.gic.sysreg_write(self.index, reg, value)
+
+    def sysreg_access(self, reg: int | str | tuple[int, int, int, int, int], value: int | None = None) -> Access:
+        """See `GICv3.sysreg_access`."""
+        return self.gic.sysreg_access(self.index, reg, value)
+
+    def set_context(self, **context: Any) -> None:
+        """See `GICv3.set_context`."""
+        self.gic.set_context(self.index, **context)
+
+    @property
+    def irq(self) -> bool:
+        """Level of the IRQ output."""
+        return bool(self.gic.line(self.index) & 1)
+
+    @property
+    def fiq(self) -> bool:
+        """Level of the FIQ output."""
+        return bool(self.gic.line(self.index) & 2)
+
+    @property
+    def accessible(self) -> bool:
+        """True while a vCPU is plugged at this PE."""
+        return self.gic.is_accessible(self.index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PeView) and self.gic is other.gic and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((id(self.gic), self.index))
+
+    def __repr__(self) -> str:
+        return f"<PE {self.index}>"
+
+
+class Views(Sequence):
+    """A sequence of views made on demand, so that 65,536 PEs cost nothing until they are looked at."""
+
+    __slots__ = ("_gic", "_make")
+
+    def __init__(self, gic: GICv3, make: Any) -> None:
+        self._gic = gic
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._gic.num_pe
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
+        return self._make(self._gic, index % len(self))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._make(self._gic, i) for i in range(len(self)))

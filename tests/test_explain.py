@@ -1,0 +1,204 @@
+"""`explain` names the gate that a user should look at first, and agrees with the output lines."""
+
+import pytest
+
+import gicv3
+
+GROUP1 = 0xFFFF_FFFF
+PPI, SPI, SGI = 27, 40, 3
+
+
+def ready(**config):
+    """A GIC whose PE 1 would take any Group 1 interrupt: the starting point that each mistake spoils."""
+    gic = gicv3.GICv3(gicv3.GICv3Config(cpus=4, spis=64, **config))
+    gic.dist["GICD_CTLR"] = 0x7
+    redist = gic.redist[1]
+    redist["GICR_WAKER"] = 0
+    redist["GICR_IGROUPR0"] = GROUP1
+    redist["GICR_ISENABLER0"] = GROUP1
+    gic.dist["GICD_IGROUPR", 1] = GROUP1
+    gic.dist["GICD_ISENABLER", 1] = GROUP1
+    gic.dist["GICD_IROUTER", SPI] = gic.affinity(1)
+    pe = gic.pe[1]
+    pe["ICC_PMR_EL1"] = 0xF0
+    pe["ICC_IGRPEN1_EL1"] = 1
+    return gic
+
+
+def raised(gic):
+    gic.set_spi(SPI, True)
+    gic.set_ppi(1, PPI, True)
+    return gic
+
+
+def group_disabled_in_the_distributor(gic):
+    gic.dist["GICD_CTLR"] = 0
+    raised(gic)
+
+
+def group_disabled_at_the_cpu_interface(gic):
+    gic.pe[1]["ICC_IGRPEN1_EL1"] = 0
+    raised(gic)
+
+
+def pmr_left_at_zero(gic):
+    gic.pe[1]["ICC_PMR_EL1"] = 0
+    raised(gic)
+
+
+def waker_never_woken(gic):
+    gic.redist[1]["GICR_WAKER"] = 2
+    raised(gic)
+
+
+def routed_to_the_wrong_affinity(gic):
+    gic.dist["GICD_IROUTER", SPI] = gic.affinity(2)
+    raised(gic)
+
+
+def routed_to_an_affinity_that_nobody_has(gic):
+    gic.dist["GICD_IROUTER", SPI] = 0xFF00
+    raised(gic)
+
+
+def not_enabled(gic):
+    gic.dist["GICD_ICENABLER", 1] = GROUP1
+    raised(gic)
+
+
+def pulsed_but_configured_as_level(gic):
+    gic.pulse_spi(SPI)
+
+
+def held_but_configured_as_edge_and_taken(gic):
+    gic.dist["GICD_ICFGR", 2] = GROUP1
+    gic.set_spi(SPI, True)
+    gic.pe[1]["ICC_EOIR1_EL1"] = gic.pe[1]["ICC_IAR1_EL1"]
+
+
+def sgi_to_an_absent_vcpu(gic):
+    gic.set_cpustate(1, None, False)
+    gic.pe[0]["ICC_SGI1R_EL1"] = SGI << 24 | 1 << 1
+
+
+def eoimode_set_but_no_dir(gic):
+    gic.pe[1]["ICC_CTLR_EL1"] = 2
+    gic.set_spi(SPI, True)
+    gic.pe[1]["ICC_EOIR1_EL1"] = gic.pe[1]["ICC_IAR1_EL1"]
+
+
+def no_eoi_at_all(gic):
+    gic.set_spi(SPI, True)
+    assert gic.pe[1]["ICC_IAR1_EL1"] == SPI
+
+
+def masked_by_what_is_active(gic):
+    gic.redist[1].__setitem__(("GICR_IPRIORITYR", PPI // 4), 0x20 << 8 * (PPI % 4))
+    gic.dist["GICD_IPRIORITYR", SPI // 4] = 0x80
+    gic.set_ppi(1, PPI, True)
+    assert gic.pe[1]["ICC_IAR1_EL1"] == PPI
+    gic.set_spi(SPI, True)
+
+
+def behind_another_interrupt(gic):
+    gic.dist["GICD_IPRIORITYR", SPI // 4] = 0x80
+    raised(gic)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "intid", "gate"),
+    [
+        (group_disabled_in_the_distributor, SPI, "group enable"),
+        (group_disabled_at_the_cpu_interface, SPI, "CPU interface enable"),
+        (pmr_left_at_zero, PPI, "priority mask"),
+        (waker_never_woken, PPI, "awake"),
+        (routed_to_the_wrong_affinity, SPI, "routing"),
+        (routed_to_an_affinity_that_nobody_has, SPI, "routing"),
+        (not_enabled, SPI, "enabled"),
+        (pulsed_but_configured_as_level, SPI, "pending"),
+        (held_but_configured_as_edge_and_taken, SPI, "pending"),
+        (sgi_to_an_absent_vcpu, SGI, "accessible"),
+        (eoimode_set_but_no_dir, SPI, "inactive"),
+        (no_eoi_at_all, SPI, "inactive"),
+        (masked_by_what_is_active, SPI, "preemption"),
+        (behind_another_interrupt, SPI, "best"),
+    ],
+)
+def test_explain_names_the_blocking_gate_first(mistake, intid, gate):
+    gic = ready()
+    assert raised(ready()).explain(PPI, 1).delivered  # the start itself has no mistake
+    mistake(gic)
+    told = gic.explain(intid, 1)
+    assert told.blocking[0].name == gate, str(told)
+    assert not told.delivered
+    assert told.blocking[0].found in str(told)
+    assert told.blocking[0].remedy
+
+
+def test_non_secure_software_that_enables_a_secure_interrupt_is_told_so():
+    gic = ready(security=True)
+    gic.dist["GICD_IGROUPR", 1] = 0
+    gic.dist["GICD_ICENABLER", 1] = GROUP1
+    gic.frame_write(gicv3.Frame.GICD, 0x104, 1 << SPI - 32, secure=False)
+    gic.set_spi(SPI, True)
+    told = gic.explain(SPI, 1)
+    assert told.blocking[0].name == "security"
+    assert "Non-secure" in told.blocking[0].found
+
+
+def test_an_icc_access_that_traps_is_a_closed_gate():
+    gic = ready(security=True)
+    gic.set_context(1, el=1, scr_el3=0x1 | 0x2)
+    gic.set_ppi(1, PPI, True)
+    assert [gate.name for gate in gic.explain(PPI, 1).blocking] == ["context"]
+
+
+def test_explain_of_a_delivered_interrupt_names_its_line():
+    gic = ready()
+    gic.set_spi(SPI, True)
+    told = gic.explain(SPI, 1)
+    assert told.delivered
+    assert told.output == "IRQ"
+    assert str(told).startswith(f"INTID {SPI} is signalled to PE 1 on IRQ")
+
+
+@pytest.mark.parametrize("intid", [1019, 1020, 1023, 1056, 4096, 8192, 0xFF_FFFF])
+def test_explain_of_an_interrupt_that_does_not_exist(intid):
+    told = ready().explain(intid, 0)
+    assert [gate.name for gate in told.gates] == ["implemented"]
+    assert not told.delivered
+
+
+def test_one_of_n_tells_where_the_interrupt_went():
+    gic = ready(one_of_n=True)
+    gic.dist["GICD_IROUTER", SPI] = 1 << 31
+    gic.set_spi(SPI, True)
+    assert gic.explain(SPI, 1).delivered
+    assert gic.explain(SPI, 3).blocking[0].name == "routing"
+    assert "PE 1" in gic.explain(SPI, 3).blocking[0].found
+
+
+def test_explain_agrees_with_the_lines_in_random_states():
+    """An interrupt explained as delivered is the one whose line is up, and the other way round."""
+    import random
+
+    rng = random.Random(11)
+    delivered = blocked = 0
+    for _ in range(300):
+        gic = ready()
+        for _ in range(rng.randrange(6)):
+            rng.choice([
+                lambda g: g.set_spi(SPI, True), lambda g: g.set_ppi(1, PPI, True),
+                lambda g: g.pe[1].__setitem__("ICC_PMR_EL1", rng.choice((0, 0x40, 0xF0))),
+                lambda g: g.redist[1].__setitem__("GICR_WAKER", rng.choice((0, 2))),
+                lambda g: g.dist.__setitem__(("GICD_IPRIORITYR", SPI // 4), rng.choice((0, 0x40, 0x80))),
+                lambda g: g.pe[1].sysreg_read("ICC_IAR1_EL1"),
+                lambda g: g.dist.__setitem__("GICD_CTLR", rng.choice((0, 2, 3))),
+                lambda g: g.pe[1].__setitem__("ICC_EOIR1_EL1", SPI),
+            ])(gic)
+        told = {intid: gic.explain(intid, 1).delivered for intid in (SPI, PPI, SGI)}
+        assert sum(told.values()) == gic.pe[1].irq, told
+        delivered += any(told.values())
+        blocked += not any(told.values())
+    assert delivered > 20
+    assert blocked > 20
