@@ -1,4 +1,15 @@
-"""vCPU hotplug: what the GIC does when a vCPU comes or goes, and how a machine plugs and unplugs all or nothing."""
+"""vCPU hotplug: what the GIC does when a vCPU comes or goes, and how a machine plugs and unplugs all or nothing.
+
+What becomes of interrupts when a vCPU goes:
+
+- Its PPI wires are cut, and low. SGIs and PPIs pending or active on it are gone with the rest of its redistributor's
+  state, which returns to reset: GICR_WAKER says asleep, nothing is enabled.
+- An SGI sent to it while it is absent is dropped and counted.
+- An SPI routed to it stays pending, and is signalled without further stimulus to the next vCPU in its slot.
+- An SPI that was active on it stays active in the Distributor until software writes GICD_ICACTIVER.
+- Its redistributor is always on: registers read and write, and the next vCPU finds what was written.
+- Its CPU interface reads as reset and ignores writes; the next vCPU finds it reset.
+"""
 
 from __future__ import annotations
 
@@ -324,7 +335,7 @@ class CpuHotplugHandler:
         self.wire_gic_cpu_irqs(cpu)
 
     def plug(self, cpu: Vcpu) -> None:
-        """Second step of a plug: put the vCPU into its slot, and if it was hotplugged tell of it.
+        """Second step of a plug: put the vCPU into its slot, and tell of it.
 
         Raises: what a member of `hotplug_events` raised.
         """
@@ -333,7 +344,8 @@ class CpuHotplugHandler:
             self._devices[cpu.id] = cpu
         elif cpu.anonymous >= 0:
             self._devices[cpu.qom_path] = cpu
-        if cpu.hotplugged and self.hotplug_events:
+        # Nobody listens yet while a machine is built, so a cold vCPU is told to nobody.
+        if self.hotplug_events:
             self.hotplug_events.notify(HotplugEvent(HotplugStage.PLUG, cpu), undo=HotplugEvent.inverse)
 
     def unplug_request(self, cpu: Vcpu) -> None:
@@ -412,8 +424,8 @@ class CpuHotplugHandler:
             if self.gic.cpu(cpu.cpu_index) is not cpu:
                 associate(self.gic, cpu.cpu_index, cpu)
             self.gic.restore_pe(cpu.cpu_index, saved)
-            # The PPI levels are in the restored state: driving them again would be an edge.
-            cpu.wired = True
+            # The restored state has the levels of the PPIs already: connecting the wires makes no edge.
+            self.wire_gic_cpu_irqs(cpu)
             _collect(errors, self.hotplug_events, HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True), reverse=True)
         if len(errors) > 1:
             raise_all("an unplug failed, and so did taking it back", errors)

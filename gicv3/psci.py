@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from gicv3.topology import AFFINITY_MASK
 from gicv3.vcpu import PowerState, Vcpu
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class Psci:
         return PsciResult.SUCCESS
 
     def _cpu_on(self, mpidr: int, entry: int, context_id: int) -> int:
-        slot = self._slot(mpidr)
+        slot = self._machine.gic.proc_num(mpidr)
         if slot < 0:
             return PsciResult.INVALID_PARAMETERS
         target = self._machine.cpus.get(slot)
@@ -115,12 +114,8 @@ class Psci:
         if lowest_level > 0:
             # Clusters and above are never powered down.
             return PowerState.ON
-        slot = self._slot(mpidr)
+        slot = self._machine.gic.proc_num(mpidr)
         if slot < 0:
             return PsciResult.INVALID_PARAMETERS
         target = self._machine.cpus.get(slot)
         return PowerState.OFF if target is None else target.power_state
-
-    def _slot(self, mpidr: int) -> int:
-        """Index of the slot with this affinity, -1 if no slot can have it."""
-        return -1 if mpidr & ~AFFINITY_MASK else self._machine.gic.proc_num(mpidr)

@@ -94,6 +94,11 @@ def test_region_2_floats_above_ram_and_not_below_256_gib(ram_size, base):
     assert machine.gic.config.regions[1] == (base, 1)
 
 
+def test_a_larger_region_2_lies_on_a_multiple_of_its_own_size():
+    machine = VirtMachine(cpus=1, max_cpus=200, ram_size=257 * GIB, redist2_capacity=MAX_CPUS)
+    assert machine.memory_map["HIGH_GIC_REDIST2"] == (264 * GIB, 8 * GIB)
+
+
 def test_a_redistributor_is_reached_at_its_address_in_either_region():
     machine = VirtMachine(cpus=1, max_cpus=200)
     region2 = machine.memory_map["HIGH_GIC_REDIST2"].base

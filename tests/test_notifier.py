@@ -192,6 +192,14 @@ def test_a_member_removed_during_a_round_is_not_told_and_one_added_waits_for_the
     assert log == [("late", 2)]
 
 
+def test_a_removed_member_is_not_kept_alive():
+    members, notifiers = build("ab", [])
+    members.notify(1)
+    gone = weakref.ref(notifiers[0])
+    members.remove(notifiers.pop(0))
+    assert gone() is None
+
+
 def test_a_member_may_remove_itself_while_it_is_told():
     log = []
     members = NotifierList()
