@@ -21,11 +21,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import HotplugError
-from gicv3.gic import GICv3, PeView
 from gicv3.notifier import Notifier, NotifierList, raise_all
 from gicv3.vcpu import PowerState, Vcpu
+from gicv3.views import PeView
 
 if TYPE_CHECKING:
+    from gicv3.gic import GICv3
     from gicv3.topology import Topology
 
 
