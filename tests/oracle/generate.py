@@ -1,4 +1,4 @@
-"""Seeded random programs, biased towards what makes a GIC interesting: few interrupts and priorities, many acknowledges."""
+"""Seeded random programs, biased to be interesting: few interrupts and priorities, many acknowledges."""
 
 from __future__ import annotations
 
@@ -330,7 +330,7 @@ class Generator:
             self._mrs("ICC_RPR_EL1")
 
     def _refresh(self) -> None:
-        """Undoes some of what keeps a PE silent (stuck active priorities, masks), so that a long program stays alive."""
+        """Undoes some of what keeps a PE silent (active priorities, masks), so that a long program stays alive."""
         r = self._random
         world = self._world
         self._at(self._config.base_el)
@@ -338,6 +338,9 @@ class Generator:
             for register in range(4 if self._config.priority_bits == 8 else 1):
                 self._msr(f"ICC_AP0R{register}_EL1", 0)
                 self._msr(f"ICC_AP1R{register}_EL1", 0)
+            if self._config.secure:  # QEMU lets nobody write the Non-secure AP1R0
+                for _ in range(3):
+                    self._msr("ICC_EOIR1_EL1", self._sgis[0])
             self._mrs("ICC_RPR_EL1")
         if r.random() < 0.7:
             self._msr("ICC_PMR_EL1", 0xFF)

@@ -170,6 +170,14 @@ def address_name(address: int) -> str:
     return f"GICD+{address - GICD_BASE:#x}"
 
 
+def block(address: int) -> str:
+    """The 128-byte block of a frame that an address is in, about one kind of register; the same for every PE."""
+    if address >= GICR_BASE:
+        offset = (address - GICR_BASE) % GICR_STRIDE
+        return f"GICR+{offset & ~0x7F:#x}"
+    return f"GICD+{(address - GICD_BASE) & ~0x7F:#x}"
+
+
 QUEUE_DTYPE = np.dtype(
     [
         ("kind", "<u2"),

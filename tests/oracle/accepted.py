@@ -1,0 +1,73 @@
+"""THE table of accepted differences between QEMU 7.2 and the core; `rules.py` says exactly where each may show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CHOICES = {
+    "hpp_rule": (
+        "gate",
+        "ICC_IGRPEN is tested on the one highest-priority interrupt only; the architecture leaves it open",
+    ),
+    "apr_rule": ("bpr", "acknowledging masks the active priority by the binary point; the architecture leaves it open"),
+}
+"""Choices that the core offers, with the value that is QEMU's: the core is configured so, and no difference is left."""
+
+
+class Entry(NamedTuple):
+    """One accepted difference: the kind of reason it has, and the reason."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+_TABLE = (
+    Entry(
+        "crash-bpr",
+        "QEMU crash",
+        "ICC_BPR1 above 7 with 0 in bits 2:0 fails an assertion at the next Group 1 interrupt; bits 2:0 kept",
+    ),
+    Entry("crash-intid", "QEMU crash", "EOIR, DIR of an unimplemented INTID can index out of an array; 1023 instead"),
+    Entry(
+        "lpi-identity",
+        "not yet ours",
+        "QEMU announces LPIs: TYPER.LPIS, PLPIS, CommonLPIAff, CES, PROPBASER, PENDBASER",
+    ),
+    Entry("waker", "QEMU lacks it", "a sleeping PE still gets interrupts; WAKER.ProcessorSleep is only ever written 0"),
+    Entry("priority-bits", "QEMU defect", "IPRIORITYR keeps unimplemented priority bits; writes have them 0"),
+    Entry(
+        "typer-lines", "QEMU defect", "GICD_TYPER.ITLinesNumber is one less than the words there are; ours counts them"
+    ),
+    Entry("irouter-res0", "permitted", "IROUTER bits 63:40 and 30:24 read back as written; ours read 0"),
+    Entry("icfgr-stale", "QEMU defect", "a changed ICFGR meets the line only with the next event; ours at once"),
+    Entry("ap-sign", "QEMU defect", "8 priority bits: acknowledging sets AP bit 31 with 63:32, later EOIs drop those"),
+    Entry(
+        "ap1r-ns",
+        "QEMU defect",
+        "with EL3, a write to the Non-secure AP1R0 (8 bits: and AP1R1) is dropped; read instead if ours changes",
+    ),
+    Entry(
+        "sgi1r-ds1", "QEMU defect", "DS=1: SGI1R does not forward an SGI configured Group 0; ours does (gem5, KVM too)"
+    ),
+    Entry("sgi1r-secure", "unclear", "DS=0: Secure SGI1R forwards an SGI configured Group 0; ours does not (gem5)"),
+    Entry(
+        "sgi1r-nsacr",
+        "unclear",
+        "DS=0: Non-secure SGI1R never forwards to a Secure SGI; ours does where NSACR permits (gem5)",
+    ),
+    Entry("ctlr-el3-nds", "permitted", "CTLR_EL3.nDS is 1 although DS can be set; ours 0"),
+    Entry(
+        "ctlr-el3-el1s",
+        "QEMU defect",
+        "CTLR_EL3.{EOImode,CBPR}_EL1S read the Non-secure bank's bits; ours the Secure bank's",
+    ),
+    Entry("sre-el2", "permitted", "ICC_SRE_EL2 at EL3 while EL2 is not enabled there is no fault; ours UNDEFINED"),
+    Entry(
+        "eoi-other-group",
+        "permitted",
+        "an EOIR also deactivates an INTID whose group the state could not EOI; ours does not",
+    ),
+    Entry("ds1-secure-fiq", "unclear", "DS=1, PE Secure: Group 1 is an FIQ; ours an IRQ (gem5)"),
+)
+ENTRIES = {entry.name: entry for entry in _TABLE}
