@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from gicv3.errors import HotplugError
 from gicv3.machine import VirtMachine
 from gicv3.vcpu import Vcpu
 
@@ -77,3 +81,14 @@ def take(machine: VirtMachine, pe: int) -> int:
     if intid < 1020:
         view["ICC_EOIR1_EL1"] = intid
     return intid
+
+
+def refuse(
+    machine: VirtMachine, call: Callable[[], object], text: str, error: type[HotplugError] = HotplugError
+) -> None:
+    """Check that `call` is refused with exactly this text, and that nothing at all changed."""
+    before = fingerprint(machine)
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == text
+    assert fingerprint(machine) == before

@@ -1,0 +1,162 @@
+"""Plugs and unplugs that fail: afterwards the machine is bit for bit what it was, and works."""
+
+import pytest
+from virt import ALL, enable_distributor, fingerprint, plug, take, wake
+
+from gicv3.errors import HotplugError
+from gicv3.hotplug import HotplugStage
+from gicv3.machine import VirtMachine
+from gicv3.notifier import Notifier
+from gicv3.timer import TimerReg
+from gicv3.vcpu import CpuPpi
+
+
+@pytest.fixture
+def machine():
+    return VirtMachine(cpus=2, max_cpus=8)
+
+
+class Boom(Exception):
+    pass
+
+
+class Failing(Notifier):
+    """Fails when told what `when` accepts."""
+
+    def __init__(self, when):
+        super().__init__()
+        self.when = when
+
+    def notify(self, data):
+        if self.when(data):
+            raise Boom
+
+
+def prepared():
+    """A machine whose absent and present redistributors the guest has written, with an edge PPI high and served."""
+    machine = VirtMachine(cpus=2, max_cpus=8)
+    enable_distributor(machine)
+    for pe in range(8):
+        wake(machine, pe)
+        machine.gic.redist[pe]["GICR_ICFGR1"] = ALL
+        machine.gic.redist[pe]["GICR_IPRIORITYR", 6] = 0x10203040
+    cpu = plug(machine, 5)
+    wake(machine, 5)
+    machine.gic.redist[5]["GICR_ICFGR1"] = ALL
+    cpu.set_output(CpuPpi.TIMER_VIRT, True)
+    assert take(machine, 5) == 27
+    cpu.timer.write(TimerReg.CNTV_CVAL_EL0, 10**9, 0)
+    cpu.timer.write(TimerReg.CNTV_CTL_EL0, 1, 0)
+    machine.device_del("cpu5")
+    return machine
+
+
+def test_a_plug_refused_by_a_notifier_after_the_gics_changes_nothing():
+    machine = prepared()
+    told = []
+    machine.cpuhp_notifiers.add(Notifier(lambda info: told.append(info.plugging)))
+    machine.cpuhp_notifiers.add(Failing(lambda info: info.plugging))
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        plug(machine, 4)
+    assert fingerprint(machine) == before
+    assert told == [True, False]
+    machine.check()
+
+
+def test_a_plug_refused_by_a_listener_changes_nothing():
+    machine = prepared()
+    stages = []
+    machine.hotplug_events.add(Notifier(stages.append))
+    machine.hotplug_events.add(Failing(lambda event: event.stage is HotplugStage.PLUG and not event.undo))
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        machine.device_add(core_id=4)
+    assert fingerprint(machine) == before
+    assert [(event.stage.name, event.undo) for event in stages] == [("PLUG", False), ("PLUG", True)]
+    machine.check()
+
+
+def test_an_unplug_refused_by_a_notifier_changes_nothing():
+    machine = prepared()
+    # Before the GIC's on the list, so told after it when a vCPU goes.
+    notifiers = list(machine.cpuhp_notifiers)
+    machine.cpuhp_notifiers.init()
+    failing = Failing(lambda info: not info.plugging)
+    for notifier in (failing, *notifiers):
+        machine.cpuhp_notifiers.add(notifier)
+    stages = []
+    machine.hotplug_events.add(Notifier(stages.append))
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert fingerprint(machine) == before
+    assert [(event.stage.name, event.undo) for event in stages] == [("UNPLUG", False), ("UNPLUG", True)]
+    machine.check()
+    failing.remove()
+    machine.complete_unplug("cpu5")
+    assert 5 not in machine.cpus
+
+
+def test_an_unplug_refused_before_the_gic_is_told_changes_nothing():
+    machine = prepared()
+    machine.cpuhp_notifiers.add(Failing(lambda info: not info.plugging))
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert fingerprint(machine) == before
+    machine.check()
+
+
+def test_an_unplug_refused_by_a_listener_changes_nothing():
+    machine = prepared()
+    machine.hotplug_events.add(Failing(lambda event: event.stage is HotplugStage.UNPLUG))
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert fingerprint(machine) == before
+    machine.check()
+
+
+def test_a_failure_to_take_back_is_reported_and_the_gic_is_restored_all_the_same():
+    machine = prepared()
+    machine.cpuhp_notifiers.add(Failing(lambda info: not info.plugging))
+    machine.hotplug_events.add(Failing(lambda event: True))
+    before = fingerprint(machine)
+    with pytest.raises(ExceptionGroup) as caught:
+        plug(machine, 4)
+    assert [type(error) for error in caught.value.exceptions] == [Boom, Boom]
+    assert fingerprint(machine) == before
+    machine.check()
+
+
+def test_the_machine_works_after_a_failed_plug():
+    machine = prepared()
+    failing = Failing(lambda info: True)
+    machine.cpuhp_notifiers.add(failing)
+    with pytest.raises(Boom):
+        plug(machine, 4)
+    failing.remove()
+    plug(machine, 4)
+    wake(machine, 4)
+    machine.gic.pe[0]["ICC_SGI1R_EL1"] = 5 << 24 | 1 << 4
+    assert take(machine, 4) == 5
+
+
+def test_a_notifier_cannot_plug_or_unplug_while_another_plug_is_under_way(machine):
+    errors = []
+
+    def nested(info):
+        for call in (lambda: plug(machine, 6), lambda: machine.complete_unplug("cpu5")):
+            try:
+                call()
+            except HotplugError as error:
+                errors.append(str(error))
+
+    plug(machine, 5)
+    machine.device_del("cpu5")
+    machine.cpuhp_notifiers.add(Notifier(nested))
+    plug(machine, 4)
+    assert errors == ["another vCPU is being plugged or unplugged"] * 2
+    assert sorted(machine.cpus) == [0, 1, 4, 5]
+    machine.check()
