@@ -25,9 +25,6 @@ def machine():
     return VirtMachine(cpus=2, max_cpus=8)
 
 
-# --- what a machine starts with
-
-
 def test_boot_vcpus_are_associated_and_absent_ones_have_no_interface(machine):
     for pe in range(8):
         assert machine.gic.is_accessible(pe) == (pe < 2)
@@ -56,9 +53,6 @@ def test_a_device_from_the_start_is_a_cold_vcpu_of_which_no_event_tells():
     assert machine.cpus[3].qom_path == "/machine/peripheral-anon/device[0]"
     refuse(machine, lambda: machine.device_del("extra"), "Hot-unplug of cold-booted CPU not supported!")
     machine.check()
-
-
-# --- a plug
 
 
 def test_plug_makes_exactly_one_interface_accessible_and_touches_no_other_pe(machine):
@@ -183,9 +177,6 @@ def test_typer_of_every_slot_stays_the_same_through_plug_unplug_and_reset(machin
     assert typers() == before
 
 
-# --- refusals: texts and order
-
-
 def test_device_add_refusals_in_their_order(machine):
     add = machine.device_add
     plug(machine, 4, "taken")
@@ -278,9 +269,6 @@ def test_an_eject_of_a_boot_vcpu_is_refused_too(machine, index):
     with pytest.raises(HotplugError, match="not supported"):
         machine.complete_unplug(name)
     assert index in machine.cpus
-
-
-# --- an unplug
 
 
 def test_device_del_only_asks_and_may_be_repeated(machine):
@@ -412,9 +400,6 @@ def test_a_listener_may_plug_again_when_told_deleted(machine):
     machine.hotplug_events.add(Notifier(replace))
     unplug(machine, "cpu4")
     assert machine.cpus[4].id == "successor"
-
-
-# --- interrupts and absent vCPUs
 
 
 def test_an_sgi_to_an_absent_vcpu_is_dropped_and_counted(machine):

@@ -34,9 +34,6 @@ def last_bits(machine):
     return [pe for pe in range(machine.max_cpus) if machine.gic.redist[pe]["GICR_TYPER"] & LAST]
 
 
-# --- memory map
-
-
 def test_the_map_is_that_of_virt():
     memory_map = VirtMachine(cpus=1, max_cpus=2, ram_size=1 << 28).memory_map
     expected = {
@@ -148,9 +145,6 @@ def test_gic_options_reach_the_gic():
     assert VirtMachine(cpus=1).gic.config.spis == 256
 
 
-# --- MPIDRs
-
-
 def test_default_mpidrs_are_16_to_a_cluster():
     machine = VirtMachine(cpus=1, max_cpus=40)
     assert [slot.arch_id for slot in machine.possible_cpus] == [default_affinity(index) for index in range(40)]
@@ -169,9 +163,6 @@ def test_custom_affinities_are_the_slots_mpidrs_and_give_the_number_of_slots():
     assert [slot.arch_id for slot in machine.possible_cpus] == affinities
     assert [machine.gic.proc_num(affinity) for affinity in affinities] == [0, 1, 2, 3]
     assert [cpu.mp_affinity for cpu in machine.cpus.values()] == affinities[:2]
-
-
-# --- wires
 
 
 def arm(machine, cpu):
@@ -338,9 +329,6 @@ def test_the_embedders_engine_stays_with_the_vcpu_through_resets(machine):
     assert cpu.context.engine is engine
 
 
-# --- reset
-
-
 def test_reset_keeps_plugged_vcpus_and_powers_off_all_but_the_first(machine):
     cpu = plug(machine, 5)
     for index in (1, 5):
@@ -388,9 +376,6 @@ def test_reset_leaves_absent_vcpus_absent(machine):
     assert machine.gic.redist[6]["GICR_ISENABLER0"] == 0
 
 
-# --- check
-
-
 def test_check_notices_what_does_not_agree(machine):
     machine.check()
     machine.gic.set_cpustate(5, None, True)
@@ -413,9 +398,6 @@ def test_check_notices_what_does_not_agree(machine):
     machine.cpus[1].id = "nameless"
     with pytest.raises(GicError, match="no name"):
         machine.check()
-
-
-# --- size and lifetime
 
 
 def python_bytes(build):
