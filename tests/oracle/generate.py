@@ -102,11 +102,11 @@ class Generator:
         if not config.secure:
             return [config.world(1), config.world(2)] if config.el2 else [config.world(1)]
         # A program has one routing of its own, as firmware would, and now and then another.
-        routes = [0, SCR_FIQ, SCR_FIQ, SCR_IRQ | SCR_FIQ, SCR_IRQ]
+        routes = [0, 0, 0, SCR_FIQ, SCR_FIQ, SCR_FIQ, SCR_IRQ | SCR_FIQ, SCR_IRQ]
         worlds = []
         for route in (r.choice(routes), r.choice(routes)):
             worlds += [config.world(3, ns=True, scr=route), config.world(3, ns=False, scr=route)]
-            worlds += [config.world(1, ns=True, scr=route)] * 2 + [config.world(1, ns=False, scr=route)]
+            worlds += [config.world(1, ns=True, scr=route)] * 3 + [config.world(1, ns=False, scr=route)] * 2
             if config.el2:
                 worlds.append(config.world(2, ns=True, scr=route))
         return worlds

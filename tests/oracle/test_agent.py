@@ -61,12 +61,12 @@ def test_a_line_set_by_the_host_is_acknowledged_and_given_back() -> None:
 @pytest.mark.parametrize("name", ["ds1-smp1", "ds1-smp4", "ds0-smp4-el2"])
 def test_a_program_replays_exactly_after_reset_and_in_another_process(name: str) -> None:
     need_qemu()
-    with Qemu(CONFIGS[name]) as first, Qemu(CONFIGS[name]) as second:
-        for seed in range(5):
-            queue = encode(without_crashes(Generator(CONFIGS[name], seed, 2000).program()))
-            answers = []
-            for qemu in (first, first, second):
+    queues = [encode(without_crashes(Generator(CONFIGS[name], seed, 2000).program())) for seed in range(5)]
+    answers = []
+    for _ in range(2):
+        with Qemu(CONFIGS[name]) as qemu:
+            for queue in (*queues, *queues):
                 qemu.reset()
                 answers.append(qemu.run_queue(queue))
-            assert np.array_equal(answers[0], answers[1])
-            assert np.array_equal(answers[0], answers[2])
+    for index, answer in enumerate(answers):
+        assert np.array_equal(answer, answers[index % len(queues)])

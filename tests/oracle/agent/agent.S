@@ -3,7 +3,7 @@
 // Every PE runs this image. The PE named by the operation at `pc` executes it and writes back what it saw; the others
 // wait, so the operations of all PEs happen in one strict order and a run replays exactly. A PE waits at the highest
 // implemented Exception level ("base") with interrupts masked and goes down to the operation's own level for that one
-// operation: an interrupt that lower levels cannot mask is then only taken inside the operation that met it, never while
+// operation: an interrupt that lower levels cannot mask is then taken inside the operation that met it, never while
 // waiting.
 //
 // Header at HEADER (all little endian):
