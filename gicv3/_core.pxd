@@ -17,7 +17,7 @@ cdef class Gic:
     cdef bint draining
     cdef object _on_line
     cdef readonly object config
-    cdef dict _cpus
+    cdef list _cpus
     cdef object __weakref__
 
     cdef void lock(self) noexcept nogil

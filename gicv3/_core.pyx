@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from enum import IntFlag
@@ -42,6 +42,7 @@ include "core/routing.pxi"
 include "core/delivery.pxi"
 include "core/settle.pxi"
 include "core/cpu_interface.pxi"
+include "core/plain.pxi"
 include "core/icc_registers.pxi"
 include "core/distributor.pxi"
 include "core/redistributor.pxi"
@@ -67,15 +68,29 @@ cdef tuple _LINES = tuple(Line)
 
 
 @cython.final
-cdef class _Bytes:
-    """Read-only buffer over a core array; keeps the GIC alive."""
+cdef class _LineBytes:
+    """Read-only buffer over the lines byte of every PE record; keeps the GIC alive."""
 
     cdef Gic gic
-    cdef u8 *data
-    cdef Py_ssize_t size
+    cdef Py_ssize_t[1] shape
+    cdef Py_ssize_t[1] stride
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.data, self.size, 1, flags)
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("the lines of a GIC are read-only")
+        self.shape[0] = self.gic.s.num_pe
+        self.stride[0] = sizeof(PeState)
+        view.obj = self
+        view.buf = &self.gic.s.pe[0].lines
+        view.len = self.shape[0]
+        view.itemsize = 1
+        view.readonly = 1
+        view.ndim = 1
+        view.format = b"B"
+        view.shape = self.shape
+        view.strides = self.stride
+        view.suboffsets = NULL
+        view.internal = NULL
 
 
 cdef list tell_lines(callback, tuple change, list errors):
@@ -104,7 +119,7 @@ cdef class Gic:
         if self.s == NULL:
             raise MemoryError
         self.config = config
-        self._cpus = {}
+        self._cpus = [None] * config.num_pe
         cdef GicState *s = self.s
         s.num_pe = config.num_pe
         s.num_spi = config.spis
@@ -153,6 +168,8 @@ cdef class Gic:
             cpuif_reset_fields(s, &s.pe[i])
             cpuif_default_context(s, &s.pe[i])
             pe_accessible_bit(s, i, True)
+        s.marks_wanted = MARK_POLL
+        s.plain_possible = not (s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI) and s.ap_words == 1
         gic_reset(s)
 
     def __dealloc__(self):
@@ -175,8 +192,14 @@ cdef class Gic:
             spi_set_line(self.s, slot, level)
 
     cdef void c_set_ppi(self, uint32_t pe, uint32_t intid, bint level) noexcept nogil:
-        cdef u32 slot = private_slot(self.s, intid)
-        if pe < self.s.num_pe and slot != NO_SLOT and slot >= NUM_SGI:
+        cdef u32 slot
+        if pe >= self.s.num_pe:
+            return
+        if intid - NUM_SGI < 16:         # an ordinary PPI is its own slot
+            pe_set_line(self.s, pe, intid, level)
+            return
+        slot = private_slot(self.s, intid)
+        if slot != NO_SLOT and slot >= NUM_PRIVATE:
             pe_set_line(self.s, pe, slot, level)
 
     cdef uint64_t c_mmio_read(self, uint64_t address, uint32_t size, bint secure) noexcept nogil:
@@ -272,12 +295,14 @@ cdef class Gic:
 
     @on_line.setter
     def on_line(self, callback):
+        cdef u32 pe
         if callback is not None and not callable(callback):
             raise ConfigError(f"on_line must be callable or None, got {callback!r}")
         with self.mutex:
             self._on_line = callback
-            self.s.notify_on = callback is not None
-            memcpy(self.notified, self.s.lines, self.s.num_pe)      # changes count from now on
+            self.s.marks_wanted = MARK_POLL | (MARK_NOTIFY if callback is not None else 0)
+            for pe in range(self.s.num_pe):                         # changes count from now on
+                self.notified[pe] = self.s.pe[pe].lines
 
     def changed(self):
         """PEs whose lines moved since the last call, each once."""
@@ -293,11 +318,9 @@ cdef class Gic:
     @property
     def lines(self):
         """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, keeps the GIC alive."""
-        cdef _Bytes view = _Bytes.__new__(_Bytes)
+        cdef _LineBytes view = _LineBytes.__new__(_LineBytes)
         view.gic = self
-        view.data = self.s.lines
-        view.size = self.s.num_pe
-        return numpy.frombuffer(view, dtype=numpy.uint8)
+        return numpy.asarray(view)
 
     def line(self, pe):
         """The output lines of one PE as a `Line` value's int."""
@@ -462,16 +485,15 @@ cdef class Gic:
 
     def cpu(self, pe):
         """The object given to `set_cpustate` when a vCPU was plugged at this PE, or None."""
-        return self._cpus.get(arg_pe(self, pe))
+        return self._cpus[arg_pe(self, pe)]
 
     def set_cpustate(self, pe, cpu, bint accessible):
         """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE."""
         cdef u32 index = arg_pe(self, pe)
-        if accessible:
-            if cpu is not None:
-                self._cpus[index] = cpu
-        else:
-            self._cpus.pop(index, None)
+        if not accessible:
+            self._cpus[index] = None
+        elif cpu is not None:
+            self._cpus[index] = cpu
         with self.mutex:
             pe_set_accessible(self.s, index, accessible)
         self.drain()
@@ -482,9 +504,8 @@ cdef class Gic:
         cdef u32 pe
         if count < 0 or start + count > self.s.num_pe:
             raise ConfigError(f"first + count must be at most {self.s.num_pe}, got {first} + {count}")
-        if not accessible and self._cpus:
-            for i in range(start, start + <u32>count):
-                self._cpus.pop(i, None)
+        if not accessible:
+            self._cpus[start:start + count] = [None] * count
         with self.mutex:
             for pe in range(start, start + <u32>count):
                 if (self.s.pe[pe].flags & PE_ACCESSIBLE != 0) != accessible:
@@ -583,7 +604,7 @@ cdef class Gic:
     def memory(self):
         """Core memory in bytes: {"per_pe": ..., "fixed": ...}; the pools in "fixed" are touched only when used."""
         cdef GicState *s = self.s
-        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + 2 + 3 * sizeof(u32)      # records, lines, drain lists
+        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + 1 + 3 * sizeof(u32)      # records, notified, lists
         cdef size_t sets = ((s.num_pe + 63) // 64 + (s.num_pe + 4095) // 4096) * 8
         cdef size_t per_pe = s.num_pe * each + (s.aff_mask + 1) * sizeof(AffinitySlot) + 7 * sets
         cdef size_t fixed = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared) + STRICT_RING * sizeof(StrictEntry)

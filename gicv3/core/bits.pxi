@@ -50,6 +50,7 @@ cdef enum:
     PE_HAS_NMI = 8               # some GICR_INMIR bit is set
     PE_NMI_SHIFT = 4             # bit 5: AP1R0.NMI of the Secure copy, bit 6: of the Non-secure one
     PE_NMI_ACTIVE = 0x60
+    PE_PLAIN = 128               # nothing special: see pe_plain()
     # Bits of PeState.marks
     MARK_POLL = 1                # on the list that changed() drains
     MARK_NOTIFY = 2              # on the list that callbacks drain

@@ -83,6 +83,7 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
     for i in range(TRAP_NONE):
         p.access[i] = ACCESS_UNDEFINED if p.el == 0 else ACCESS_VALUE
     if p.el == 0 or p.el == 3:
+        pe_plain(s, p)
         return
     fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
     irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
@@ -111,6 +112,16 @@ cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
             p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL2
         if ich_hcr & ICH_HCR_TDIR:
             p.access[TRAP_DIR] = ACCESS_TRAP_EL2
+    pe_plain(s, p)
+
+
+cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
+    """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, EOImode 0, one active-priority word, and a
+    GIC without extended ranges, NMIs or strict mode: plain.pxi then serves it."""
+    p.flags &= <u8>~PE_PLAIN
+    if (p.flags & (PE_ACCESSIBLE | PE_ASLEEP) == PE_ACCESSIBLE and (p.el == 1 or p.el == 2) and not pe_secure(s, p)
+            and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p) and s.plain_possible):
+        p.flags |= PE_PLAIN
 
 
 # --- priorities --------------------------------------------------------------------------------------------------
@@ -172,7 +183,7 @@ cdef inline u64 ns_priority(u32 prio) noexcept nogil:
 
 # --- acknowledge -------------------------------------------------------------------------------------------------
 
-cdef inline void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
+cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     """Acknowledge the chosen interrupt: latch cleared, active set, active priority recorded."""
     cdef u32 intid = p.hpp
     cdef u32 slot = private_slot(s, intid)
@@ -313,7 +324,7 @@ cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
     return p.eoimode >> (1 if pe_bank(s, p) == G1NS else 0) & 1
 
 
-cdef inline void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
+cdef void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
     """Priority drop, then deactivation unless EOImode splits them; a write that does not suit is ignored whole."""
     cdef PeState *p = &s.pe[pe]
     cdef u32 own = intid_group(s, p, intid)

@@ -48,6 +48,7 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
     spi.queued_pe = NO_PE
     spi.queued_level = 0
     spi.queued_group = 0
+    spi.chosen = 0
     b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
     if b.slots[slot >> 6]:
         return
@@ -107,7 +108,19 @@ cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexce
     return best
 
 
-cdef inline void pe_choose(GicState *s, PeState *p) noexcept nogil:
+cdef inline void pe_choose_none(PeState *p) noexcept nogil:
+    p.hpp = INTID_NONE
+    p.hpp_prio = 0xFF
+    p.hpp_nmi = 0
+    p.hpp_group = 0
+
+
+cdef inline bint pe_has_spi(PeState *p) noexcept nogil:
+    """SPIs wait for this PE, in whatever group."""
+    return (p.spi_q[G0] | p.spi_q[G1S] | p.spi_q[G1NS]) != 0
+
+
+cdef void pe_choose(GicState *s, PeState *p) noexcept nogil:
     """Recompute the highest priority pending interrupt from this PE's own candidates."""
     cdef u64 best = private_best(s, p, 0, KEY_NONE)
     cdef u64 key
@@ -116,7 +129,7 @@ cdef inline void pe_choose(GicState *s, PeState *p) noexcept nogil:
     if s.num_eppi:
         best = private_best(s, p, 1, best)
         best = private_best(s, p, 2, best)
-    if p.spi_q[G0] | p.spi_q[G1S] | p.spi_q[G1NS]:
+    if pe_has_spi(p):
         for group in range(NUM_GROUPS):
             if p.spi_q[group] and p.open_groups >> group & 1:
                 key = queue_best(s, p.spi_q[group])
@@ -125,10 +138,7 @@ cdef inline void pe_choose(GicState *s, PeState *p) noexcept nogil:
                     from_queue = group
     order = <u32>(best >> 32)
     if order >= 2 * 0xFF:        # nothing, or a stored 0xFF, which is never signalled nor reported
-        p.hpp = INTID_NONE
-        p.hpp_prio = 0xFF
-        p.hpp_nmi = 0
-        p.hpp_group = 0
+        pe_choose_none(p)
         return
     p.hpp = <u32>best
     p.hpp_prio = <u8>(order >> 1)
@@ -182,28 +192,35 @@ cdef inline u8 pe_lines(GicState *s, PeState *p) noexcept nogil:
     return LINE_NMI if p.hpp_nmi and cold_of(s, p).sctlr_nmi else LINE_IRQ
 
 
-cdef inline void pe_output(GicState *s, u32 pe) noexcept nogil:
-    """Show what follows from the choice, the masks and the context; a PE whose lines moved joins the drain lists once.
-
-    The only writer of an output line.
-    """
+cdef void pe_mark(GicState *s, u32 pe) noexcept nogil:
+    """Put a PE whose lines moved on the drain lists in use, once on each."""
     cdef PeState *p = &s.pe[pe]
-    cdef u8 lines = pe_lines(s, p)
-    if lines == p.lines:
-        return
-    p.lines = lines
-    s.lines[pe] = lines
     if not p.marks & MARK_POLL:
         p.marks |= MARK_POLL
         s.poll[s.num_poll] = pe
         s.num_poll += 1
-    if s.notify_on and not p.marks & MARK_NOTIFY:
+    if s.marks_wanted & MARK_NOTIFY and not p.marks & MARK_NOTIFY:
         p.marks |= MARK_NOTIFY
         s.notify[s.num_notify] = pe
         s.num_notify += 1
 
 
-cdef inline void pe_update(GicState *s, u32 pe) noexcept nogil:
+cdef inline void pe_show(GicState *s, u32 pe, u8 lines) noexcept nogil:
+    """Set a PE's output lines. The only writer of an output line."""
+    cdef PeState *p = &s.pe[pe]
+    if lines == p.lines:
+        return
+    p.lines = lines
+    if s.marks_wanted & ~p.marks:
+        pe_mark(s, pe)
+
+
+cdef inline void pe_output(GicState *s, u32 pe) noexcept nogil:
+    """Show what follows from the choice, the masks and the context."""
+    pe_show(s, pe, pe_lines(s, &s.pe[pe]))
+
+
+cdef void pe_update(GicState *s, u32 pe) noexcept nogil:
     """Choose again from all of this PE's candidates and show the result."""
     pe_choose(s, &s.pe[pe])
     pe_output(s, pe)
@@ -260,6 +277,7 @@ cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
         if p.open_groups & 1 << G1NS:
             opened |= h.group
         h.gate = cold_of(s, p).enable[word] & opened
+    pe_plain(s, p)
 
 
 cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
@@ -289,11 +307,13 @@ cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
         elif spi_is_one_of_n(s, slot):
             s.homeless[slot >> 5] |= <u32>1 << bit
     if pe == spi.queued_pe and (pe == NO_PE or (group == spi.queued_group and level == spi.queued_level)):
+        spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
         return False
     if spi.queued_pe != NO_PE:
         spi_dequeue(s, slot)
     if pe != NO_PE:
         spi_enqueue(s, slot, pe, group, level)
+    spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
     return True
 
 

@@ -24,6 +24,7 @@ cdef u64 icc_ctlr_el1_read(GicState *s, PeState *p) noexcept nogil:
 cdef void icc_ctlr_el1_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     cdef u8 bit = 2 if pe_bank(s, p) == G1NS else 1
     p.eoimode = p.eoimode & ~bit | (bit if value & CTLR_EOIMODE else 0)
+    pe_plain(s, p)
     if s.ds:                     # with two security states CBPR and PMHE are read-only here, even at EL3
         icc_pmhe_write(s, p, value)
         cold_of(s, p).cbpr = cold_of(s, p).cbpr & ~bit | (bit if value & CTLR_CBPR else 0)
@@ -41,6 +42,7 @@ cdef void icc_ctlr_el3_write(GicState *s, PeState *p, u64 value) noexcept nogil:
     p.eoimode = <u8>((value >> 3 & 1) | (value >> 4 & 1) << 1 | (value >> 2 & 1) << 2)
     cold_of(s, p).cbpr = <u8>(value & 3)
     icc_pmhe_write(s, p, value)
+    pe_plain(s, p)
     cpuif_masks(s, p)
 
 
@@ -226,6 +228,12 @@ cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bin
     cdef PeState *p = &s.pe[pe]
     cdef SysDecode *row
     cdef u32 result
+    if p.flags & PE_PLAIN:
+        if encoding == ENC_IAR1 and not write:
+            value[0] = plain_iar1(s, pe, p)
+            return ACCESS_VALUE
+        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>value[0] & 0xFFFFFF):
+            return ACCESS_VALUE
     if encoding >> 14 != 3:
         return ACCESS_UNDEFINED
     row = &s.sysreg[sys_index[encoding & 0x3FFF]]        # row 0 is no register: neither readable nor writable

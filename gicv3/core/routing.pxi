@@ -55,7 +55,7 @@ cdef u32 one_of_n_choose(GicState *s, u32 slot, u32 group, u32 prio) noexcept no
     """The PE that takes a 1-of-N SPI now, or NO_PE."""
     cdef u32 current = s.spi[slot].queued_pe
     cdef u32 first, pe, i
-    if current != NO_PE and s.spi[slot].queued_group == group and (
+    if current != NO_PE and s.spi[slot].chosen and (
             set_has(s, group, current) or set_has(s, SLEEPER_SETS + group, current)):
         return current
     first = set_next(s, group, shared_intid(slot) % s.num_pe)

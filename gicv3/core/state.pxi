@@ -74,6 +74,7 @@ cdef struct Shared:              # one SPI
     u16 queued_level
     u8 queued_group
     u8 prio
+    u8 chosen                    # 1: queued_pe is a 1-of-N choice
 
 cdef struct SpiQueue:            # the SPIs of one group waiting for one PE: levels -> buckets -> slots
     u64 levels[8]
@@ -132,6 +133,7 @@ cdef struct GicState:
     u8 apr_by_bpr                # 1: active priority masked by the current BPR; 0: by the minimum BPR
     u8 unknown_route_first       # 1: an IROUTER path that no PE has leads to PE 0; 0: nowhere
     u8 strict_on
+    u8 plain_possible            # the configuration has nothing that pe_plain() rules out
     u32 settle_steps
     # Distributor
     u8 ds                        # GICD_CTLR.DS
@@ -146,7 +148,6 @@ cdef struct GicState:
     Shared *spi                  # SHARED_SLOTS
     PeState *pe                  # num_pe
     PeCold *cold                 # num_pe
-    u8 *lines                    # num_pe: copy of PeState.lines, for views
     u64 *accessible              # bitmap of accessible PEs
     # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that nobody takes
     PeSet one_of_n[6]
@@ -159,7 +160,7 @@ cdef struct GicState:
     u32 *notify
     u32 num_poll
     u32 num_notify
-    u8 notify_on
+    u8 marks_wanted              # marks of a PE that is on every drain list in use
     # Pools
     SpiQueue *queue
     SpiBucket *bucket
@@ -279,7 +280,6 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.pe = <PeState *>zalloc(s.num_pe * sizeof(PeState))
     s.cold = <PeCold *>zalloc(s.num_pe * sizeof(PeCold))
     s.spi = <Shared *>zalloc(SHARED_SLOTS * sizeof(Shared))
-    s.lines = <u8 *>zalloc(s.num_pe)
     s.accessible = <u64 *>zalloc((s.num_pe + 63) // 64 * 8)
     s.poll = <u32 *>zalloc(s.num_pe * 4)
     s.notify = <u32 *>zalloc(s.num_pe * 4)
@@ -297,7 +297,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
             return False
     s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
     s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
-    if s.pe == NULL or s.cold == NULL or s.spi == NULL or s.lines == NULL or s.accessible == NULL:
+    if s.pe == NULL or s.cold == NULL or s.spi == NULL or s.accessible == NULL:
         return False
     if s.poll == NULL or s.notify == NULL or s.aff_slot == NULL or s.region == NULL:
         return False
@@ -315,7 +315,6 @@ cdef void state_free(GicState *s) noexcept nogil:
     free(s.pe)
     free(s.cold)
     free(s.spi)
-    free(s.lines)
     free(s.accessible)
     free(s.poll)
     free(s.notify)
