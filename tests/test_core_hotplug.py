@@ -311,6 +311,22 @@ def test_restore_keeps_spis_that_came_meanwhile() -> None:
     assert rig.gic.counters(1) == {"sgi": 0, "ppi": 0, "spi": 1}
 
 
+def test_a_redistributor_that_was_settling_settles_after_restore() -> None:
+    rig = Rig(2, ready=False, settle_steps=3)
+    rig.gic.redist[1]["GICR_WAKER"] = 0
+    rig.gic.redist[1]["GICR_ICENABLER0"] = 1
+    saved = rig.gic.save_pe(1)
+    assert rig.gic.redist[1]["GICR_WAKER"] == 4
+    assert rig.gic.redist[1]["GICR_CTLR"] == 8
+    rig.gic.step(3)
+    assert rig.gic.redist[1]["GICR_WAKER"] == 0
+    rig.gic.restore_pe(1, saved)
+    assert rig.gic.redist[1]["GICR_WAKER"] == 4
+    rig.gic.step(3)
+    assert rig.gic.redist[1]["GICR_WAKER"] == 0
+    assert rig.gic.redist[1]["GICR_CTLR"] == 0
+
+
 def test_what_is_no_saved_pe_is_refused_and_changes_nothing() -> None:
     gic = GICv3(GICv3Config(cpus=2))
     digest = gic.state_digest()

@@ -17,7 +17,7 @@ ONES = 0xFFFF_FFFF_FFFF_FFFF
 SPIS, ESPIS, EPPIS = 988, 64, 32
 EVERYTHING: dict[str, Any] = {
     "cpus": 2, "spis": SPIS, "espis": ESPIS, "eppis": EPPIS, "message_spis": True, "nmi": True, "statusr": True,
-    "range_selector": True,
+    "range_selector": True, "message_frame": 0x0A00_0000,
 }
 FRAME_SIZE = 0x10000
 WORDS = range(0, FRAME_SIZE, 4)
@@ -70,10 +70,11 @@ VIEWS = (
 def stem(row: Reg) -> str:
     """The register's name without frame prefix and range suffix."""
     name = row.name.split("_", 1)[1]
-    return name if name == "TYPER2" else name.removesuffix("nE").rstrip("0123456789")
+    return name if row.name == "GICD_TYPER2" else name.removesuffix("nE").rstrip("0123456789")
 
 
-ROWS = [row for row in REGISTERS if row.needs != "lpis" and row.needs != "one_of_n" and row.frame <= Frame.SGI]
+FRAMES = (Frame.GICD, Frame.RD, Frame.SGI, Frame.GICM)
+ROWS = [row for row in REGISTERS if row.needs != "lpis"]
 PER_INTID = {
     "IGROUPR": 1, "ISENABLER": 1, "ICENABLER": 1, "ISPENDR": 1, "ICPENDR": 1, "ISACTIVER": 1, "ICACTIVER": 1,
     "IPRIORITYR": 8, "ICFGR": 2, "IGRPMODR": 1, "NSACR": 2, "INMIR": 1, "IROUTER": 64,
@@ -100,6 +101,9 @@ GICR_ICFGR0 2 0C00 0C00|GICR_ICFGR1 2 0C04 0C04|GICR_IGRPMODR0 2 0D00 0D00|GICR_
 GICR_INMIR0 2 0F80 0F80|GICR_IGROUPRnE 2 0084 0088|GICR_ISENABLERnE 2 0104 0108|GICR_ICENABLERnE 2 0184 0188
 GICR_ISPENDRnE 2 0204 0208|GICR_ICPENDRnE 2 0284 0288|GICR_ISACTIVERnE 2 0304 0308|GICR_ICACTIVERnE 2 0384 0388
 GICR_IPRIORITYRnE 2 0420 045C|GICR_ICFGRnE 2 0C08 0C14|GICR_IGRPMODRnE 2 0D04 0D08|GICR_INMIRnE 2 0F84 0F88
+GICM_TYPER 3 0004 0008|GICM_SETSPI_NSR 3 0040 0040|GICM_CLRSPI_NSR 3 0048 0048|GICM_SETSPI_SR 3 0050 0050
+GICM_CLRSPI_SR 3 0058 0058|GICM_IIDR 3 0FCC 0FCC|GICM_IIDR2 3 FFCC FFCC|GICM_PIDR4 3 FFD0 FFDC
+GICM_PIDR0 3 FFE0 FFEC|GICM_CIDR 3 FFF0 FFFC
 """
 
 
@@ -179,12 +183,14 @@ def reset_value(row: Reg, element: int, view: View) -> int:
     if kind == "TYPER":
         if row.frame == Frame.RD:
             return 1 << 32 | EPPIS // 32 << 27 | 1 << 8 | 1 << 4
+        if row.frame == Frame.GICM:
+            return 1 << 31 | 1 << 30 | view.security << 29 | 32 << 16 | SPIS
         value = 31 | 1 << 24 | 15 << 19 | 1 << 25 | 1 << 26 | 1 << 16 | 1 << 9 | 1 << 8 | ESPIS // 32 - 1 << 27
         return value | (1 << 10 if view.security and not view.set_ds else 0)
     if kind == "IIDR":
         return 0x43B
     if kind == "PIDR":
-        first = 0x92 if row.frame == Frame.GICD else 0x93
+        first = {Frame.GICD: 0x92, Frame.RD: 0x93, Frame.GICM: 0x97}[row.frame]
         return (first, 0xB4, 0x3B, 0, 0x44, 0, 0, 0)[row.first + element]
     if kind == "CIDR":
         return (0x0D, 0xF0, 0x05, 0xB1)[element]
@@ -351,7 +357,7 @@ def every_register(gic: GICv3) -> dict[tuple[str, int], int]:
     }
 
 
-@pytest.mark.parametrize("frame", list(Frame)[:3], ids=lambda frame: frame.name)
+@pytest.mark.parametrize("frame", FRAMES[:3], ids=lambda frame: frame.name)
 def test_a_write_changes_its_own_register_and_no_other(frame: Frame) -> None:
     gic = GICv3(GICv3Config(cpus=2, spis=SPIS, espis=ESPIS, eppis=EPPIS, security=True))
     for row in ROWS:
@@ -424,7 +430,7 @@ def test_a_misaligned_access_is_refused(row: Reg) -> None:
 
 
 @by_view
-@pytest.mark.parametrize("frame", list(Frame)[:3], ids=lambda frame: frame.name)
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.name)
 def test_holes_read_zero_ignore_writes_and_are_counted(frame: Frame, view: View) -> None:
     gic = view.make()
     taken = {offset for row in ROWS if row.frame == frame
@@ -466,7 +472,7 @@ def test_arrays_of_the_distributor_end_with_the_last_spi(spis: int) -> None:
             assert gic.totals()["bad_access"] - count == past, (row.name, element)
 
 
-@pytest.mark.parametrize("frame", list(Frame)[:3], ids=lambda frame: frame.name)
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.name)
 @pytest.mark.parametrize("offset", [FRAME_SIZE, FRAME_SIZE + 4, 0xFFFF_FFFC])
 def test_an_offset_outside_the_frame_is_refused(frame: Frame, offset: int) -> None:
     refused(VIEWS[0].make(), VIEWS[0], frame, offset, 4)
@@ -493,64 +499,7 @@ def test_a_register_of_a_feature_that_is_off_is_a_hole(row: Reg) -> None:
             refused(gic, VIEWS[2], row.frame, place(row, element), size)
 
 
-# --- parts of registers
-
-
-def test_the_halves_of_a_64_bit_register_are_read_and_written_apart() -> None:
-    gic = GICv3(GICv3Config(cpus=1, spis=32))
-    offset = 0x6100
-    gic.frame_write(Frame.GICD, offset, 0xAB_8012_3456, 8)
-    assert gic.frame_read(Frame.GICD, offset, 8) == 0xAB_8012_3456
-    assert gic.frame_read(Frame.GICD, offset) == 0x8012_3456
-    assert gic.frame_read(Frame.GICD, offset + 4) == 0xAB
-    gic.frame_write(Frame.GICD, offset, 0x0065_4321)
-    assert gic.frame_read(Frame.GICD, offset, 8) == 0xAB_0065_4321
-    gic.frame_write(Frame.GICD, offset + 4, 0xFFFF_FFCD)
-    assert gic.frame_read(Frame.GICD, offset, 8) == 0xCD_0065_4321
-
-
-def test_typer_of_a_redistributor_is_read_whole_and_by_halves() -> None:
-    gic = GICv3(GICv3Config(affinities=[0x0, 0x12_0034_5678]))
-    whole = gic.frame_read(Frame.RD, 8, 8, index=1)
-    assert whole == 0x1234_5678 << 32 | 1 << 8 | 1 << 4
-    assert gic.frame_read(Frame.RD, 8, index=1) == whole & 0xFFFF_FFFF
-    assert gic.frame_read(Frame.RD, 12, index=1) == whole >> 32
-
-
-@pytest.mark.parametrize(("frame", "offset"), [(Frame.GICD, 0x420), (Frame.SGI, 0x400), (Frame.SGI, 0x41C)])
-def test_a_priority_byte_is_its_part_of_the_word(frame: Frame, offset: int) -> None:
-    gic = GICv3(GICv3Config(cpus=1, spis=32))
-    gic.frame_write(frame, offset, 0x40302010)
-    assert [gic.frame_read(frame, offset + i, 1) for i in range(4)] == [0x10, 0x20, 0x30, 0x40]
-    gic.frame_write(frame, offset + 2, 0xF8, 1)
-    assert gic.frame_read(frame, offset) == 0x40F82010
-
-
-def test_bits_of_a_value_beyond_the_access_size_are_ignored() -> None:
-    gic = GICv3(GICv3Config(cpus=1, spis=32))
-    gic.frame_write(Frame.GICD, 0x421, 0xFFFF_FF10, 1)
-    assert gic.frame_read(Frame.GICD, 0x420) == 0x1000
-    gic.frame_write(Frame.GICD, 0x6100, 0xFF_0000_0003, 4)
-    assert gic.frame_read(Frame.GICD, 0x6100, 8) == 3
-
-
-# --- the physical map
-
-
-def test_absolute_addresses_lead_to_frames_and_nowhere_else() -> None:
-    gic = GICv3(GICv3Config(cpus=5, dist_base=0x1_0000_0000, redist_regions=[(0x2_0000_0000, 2), (0x1000_0000, 3)]))
-    assert gic.mmio_read(0x1_0000_FFF0) == 0x0D
-    for pe, base in enumerate([0x2_0000_0000, 0x2_0002_0000, 0x1000_0000, 0x1002_0000, 0x1004_0000]):
-        assert gic.mmio_read(base + 8, 8) >> 8 & 0xFFFF == pe
-        assert gic.mmio_read(base + 8) >> 4 & 1 == (pe in (1, 4)), "Last ends each region"
-        gic.mmio_write(base + 0x1_0100, 1 << pe)
-        assert gic.redist[pe]["GICR_ISENABLER0"] == 1 << pe
-    assert gic.totals()["bad_access"] == 0
-    outside = [0, 0xFFFF_FFFC, 0x1_0001_0000, 0x1_FFFF_FFFC, 0x2_0004_0000, 0x0FFF_FFFC, 0x1006_0000, (1 << 64) - 4]
-    for number, address in enumerate(outside, 1):
-        assert gic.mmio_read(address) == 0
-        gic.mmio_write(address, ONES)
-        assert gic.totals()["bad_access"] == 2 * number, hex(address)
+# --- views by name
 
 
 def test_a_view_by_name_reads_what_the_frame_holds() -> None:
@@ -558,57 +507,9 @@ def test_a_view_by_name_reads_what_the_frame_holds() -> None:
     for row in ROWS:
         if row.access == "WO":
             continue
-        view = gic.dist if row.frame == Frame.GICD else gic.redist[1]
+        view = {Frame.GICD: gic.dist, Frame.GICM: gic.message}.get(row.frame, gic.redist[1])
         for element in elements(row):
             key = row.name if row.count == 1 else (row.name, row.first + element)
             wanted = gic.frame_read(row.frame, place(row, element), size_of(row), True, 1)
             assert view[key] == wanted, key
             view[key] = wanted
-
-
-@pytest.mark.parametrize(
-    ("frame", "key"),
-    [
-        ("dist", "GICD_NOPE"), ("dist", "GICR_WAKER"), ("redist", "GICD_CTLR"), ("dist", "GICD_ISENABLER"),
-        ("dist", ("GICD_ISENABLER", 32)), ("dist", ("GICD_ISENABLER", -1)), ("dist", ("GICD_IROUTER", 31)),
-        ("dist", ("GICD_IROUTER", 1020)), ("redist", ("GICR_IPRIORITYRnE", 7)), ("redist", ("GICR_IPRIORITYRnE", 24)),
-        ("dist", ("GICD_CTLR", 1)),
-    ],
-)
-def test_a_view_refuses_names_and_indexes_that_do_not_exist(frame: str, key: Any) -> None:
-    gic = GICv3(GICv3Config(**EVERYTHING))
-    view = gic.dist if frame == "dist" else gic.redist[0]
-    with pytest.raises(KeyError):
-        view[key]
-    with pytest.raises(KeyError):
-        view[key] = 0
-
-
-def test_gicd_ctlr_accepts_its_group_enables_and_nothing_else_with_one_state() -> None:
-    gic = GICv3(GICv3Config(cpus=1))
-    for value in range(4):
-        gic.dist["GICD_CTLR"] = value
-        assert gic.dist["GICD_CTLR"] == 0x50 | value
-    gic.dist["GICD_CTLR"] = ONES >> 32
-    assert gic.dist["GICD_CTLR"] == 0x53
-
-
-@pytest.mark.parametrize("spis", [0, 32, 64, 960, 988])
-def test_it_lines_number_tells_the_spis(spis: int) -> None:
-    gic = GICv3(GICv3Config(cpus=1, spis=spis))
-    lines = gic.dist["GICD_TYPER"] & 31
-    assert min(32 * (lines + 1) - 1, 1019) == 31 + spis
-    for word in range(32):
-        gic.dist["GICD_ISENABLER", word] = 0xFFFF_FFFF
-    count = sum(gic.dist["GICD_ISENABLER", word].bit_count() for word in range(32))
-    assert count == spis
-
-
-@pytest.mark.parametrize("id_bits", [10, 16, 24])
-def test_typer_reports_the_configured_id_bits(id_bits: int) -> None:
-    assert GICv3(GICv3Config(cpus=1, id_bits=id_bits)).dist["GICD_TYPER"] >> 19 & 31 == id_bits - 1
-
-
-def test_iidr_is_configured_for_both_frames() -> None:
-    gic = GICv3(GICv3Config(cpus=1, iidr=0xFFFF_FFFF))
-    assert gic.dist["GICD_IIDR"] == gic.redist[0]["GICR_IIDR"] == 0xFFFF_FFFF
