@@ -281,7 +281,7 @@ class Gic:
 
     def _sysreg_access(self, pe: int, reg: _Register, value: int | None) -> tuple[int, int]: ...
     def _set_context(
-        self, pe: int, el: int, secure: bool, scr_el3: int, hcr_el2: int, nmi_enabled: bool
+        self, pe: int, el: int, secure: bool, scr_el3: int, hcr_el2: int, ich_hcr_el2: int, nmi_enabled: bool
     ) -> None: ...
 
     # Hotplug
@@ -477,3 +477,4 @@ class Gic:
 
     def strict_counts(self) -> dict[str, int]:
         """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
+    def _facts(self, intid: int, pe: int) -> dict[str, Any] | None: ...
