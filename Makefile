@@ -34,10 +34,12 @@ bench: $(VENV)/installed $(VENV)/group-bench
 	$(BIN)/python -m pytest benchmarks
 	$(BIN)/python -m benchmarks.ratios
 
-# `build` makes the wheel from the unpacked source archive, so a file that the archive lacks is found here.
-dist: $(VENV)/group-test
+# The wheel is built from the source archive, so a file that the archive lacks is found here; and in isolation, so a
+# requirement that pyproject.toml lacks is too.
+dist: $(VENV)/headers $(VENV)/group-test
 	rm -rf dist
-	$(BIN)/python -m build --quiet
+	$(BIN)/python -m build --quiet --sdist --no-isolation
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
 
 # The sanitized build lives in an environment of its own and is not editable: the tree keeps its fast extension.
 # Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out.
