@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rig import G1NS, G1S, HCR_FMO, HCR_IMO, SCR_EEL2, SCR_FIQ, SCR_IRQ, SCR_NS, SPURIOUS, Rig
 
-from gicv3 import Access, Line, SysReg
+from gicv3 import Access, ConfigError, Line, SysReg
 
 
 def make(**config: Any) -> Rig:
@@ -82,6 +82,41 @@ def test_hcr_el2_acts_at_el1_where_el2_is_enabled(context: dict[str, Any], inert
     assert rig.gic.sysreg_access(0, "ICC_PMR_EL1").kind == ("value" if inert else "virtual")
 
 
+TC, TALL0, TALL1, TDIR = 1 << 10, 1 << 11, 1 << 12, 1 << 14
+ICH_TRAPS = {TC: {"common", "sgi"}, TALL0: {"group0"}, TALL1: {"group1"}}
+
+
+@pytest.mark.parametrize("routing", [0, SCR_FIQ | SCR_IRQ], ids=["", "scr"])
+@pytest.mark.parametrize("hcr", [0, HCR_FMO | HCR_IMO], ids=["", "hcr"])
+@pytest.mark.parametrize("bit", ICH_TRAPS, ids=["TC", "TALL0", "TALL1"])
+def test_ich_hcr_el2_traps_el1_to_el2_before_everything_else(bit: int, hcr: int, routing: int) -> None:
+    rig = make(el2=True)
+    rig.gic.set_context(0, scr_el3=SCR_NS | routing, hcr_el2=hcr, ich_hcr_el2=bit)
+    for name, registers in CLASSES.items():
+        for register in registers:
+            trapped = outcomes(rig, register) == {("trap", 2)}
+            assert trapped == (name in ICH_TRAPS[bit] or (hcr != 0 and name == "sgi")), register
+
+
+@pytest.mark.parametrize("bit", [TC, TDIR])
+def test_tdir_and_tc_trap_dir(bit: int) -> None:
+    rig = make(el2=True)
+    rig.gic.set_context(0, ich_hcr_el2=bit)
+    assert outcomes(rig, "ICC_DIR_EL1") == {("trap", 2)}
+    assert outcomes(rig, "ICC_PMR_EL1") == {("trap", 2) if bit == TC else ("value", 0)}
+    rig.gic.set_context(0, ich_hcr_el2=TALL0 | TALL1)
+    assert outcomes(rig, "ICC_DIR_EL1") == {("value", 0)}
+
+
+@pytest.mark.parametrize("context", [{"el": 2}, {"el": 3, "secure": True}, {"el": 1, "secure": True}])
+def test_ich_hcr_el2_is_inert_where_el2_is_not_enabled_or_not_above(context: dict[str, Any]) -> None:
+    rig = make(el2=True)
+    rig.gic.set_context(0, ich_hcr_el2=TC | TALL0 | TALL1 | TDIR, **context)
+    for registers in CLASSES.values():
+        for register in registers:
+            assert outcomes(rig, register) == {("value", 0)}, register
+
+
 def test_hcr_el2_is_inert_without_el2() -> None:
     rig = Rig()
     rig.gic.set_context(0, hcr_el2=HCR_FMO | HCR_IMO)
@@ -143,3 +178,51 @@ def test_el0_has_no_access_and_still_gets_lines() -> None:
     assert rig.line() == Line.FIQ
     assert rig.iar() in (0, SPURIOUS)
     assert not rig.active(40)
+
+
+# --- AArch32
+
+
+@pytest.mark.parametrize("name", ["ICC_PMR_EL1", "ICC_IAR1_EL1", "ICC_BPR0_EL1", "ICC_CTLR_EL1", "ICC_SRE_EL2"])
+def test_a_cp15_access_reaches_the_register_of_the_same_encoding(name: str) -> None:
+    rig = Rig(el2=True)
+    rig.gic.set_context(0, el=2)
+    number = int(SysReg[name])
+    opc1, crn, crm, opc2 = number >> 11 & 7, number >> 7 & 15, number >> 3 & 15, number & 7
+    assert rig.gic.cp15_access(0, opc1, crn, crm, opc2) == rig.gic.sysreg_access(0, name)
+    if name != "ICC_IAR1_EL1":
+        assert rig.gic.cp15_access(0, opc1, crn, crm, opc2, 3).kind == "value"
+        assert rig.gic.cp15_access(0, opc1, crn, crm, opc2).value == rig.gic.pe[0][name]
+
+
+@pytest.mark.parametrize(("opc1", "register"), [(0, "ICC_SGI1R_EL1"), (1, "ICC_ASGI1R_EL1"), (2, "ICC_SGI0R_EL1")])
+def test_an_mcrr_generates_an_sgi(opc1: int, register: str) -> None:
+    for group, delivered in ((0, True), (2, register == "ICC_SGI1R_EL1")):
+        rig = Rig(2)
+        rig.prepare(5, 1, group=group)
+        assert rig.gic.mcrr_access(0, opc1, 12, 5 << 24 | 2).kind == "value"
+        assert rig.pending(5, 1) == delivered
+
+
+@pytest.mark.parametrize(("opc1", "crm"), [(3, 12), (0, 11), (0, 13)])
+def test_another_mcrr_is_undefined(opc1: int, crm: int) -> None:
+    assert Rig().gic.mcrr_access(0, opc1, crm, 0).kind == "undefined"
+
+
+def test_a_cp15_access_to_nothing_is_undefined_and_a_wide_value_a_mistake() -> None:
+    gic = Rig().gic
+    assert gic.cp15_access(0, 0, 1, 0, 0).kind == "undefined"
+    for value in (-1, 1 << 32):
+        with pytest.raises(ConfigError, match=r"value must be in 0..0xffffffff, got"):
+            gic.cp15_access(0, 0, 4, 6, 0, value)
+
+
+def test_trapped_aarch32_accesses_carry_their_own_syndromes() -> None:
+    rig = make()
+    rig.nonsecure(scr=SCR_NS | SCR_FIQ | SCR_IRQ)
+    # ISS: CV 24, COND 23:20, Opc2 19:17, Opc1 16:14, CRn 13:10, Rt 9:5, CRm 4:1, direction 0
+    common = 1 << 25 | 1 << 24 | 0xE << 20
+    assert rig.gic.cp15_access(0, 0, 12, 12, 3) == Access("trap", 0, 3, 0x03 << 26 | common | 3 << 17 | 12 << 10 | 25)
+    assert rig.gic.cp15_access(0, 0, 4, 6, 0, 1) == Access("trap", 0, 3, 0x03 << 26 | common | 4 << 10 | 12)
+    # ISS: CV 24, COND 23:20, Opc1 19:16, Rt2 14:10, Rt 9:5, CRm 4:1, direction 0
+    assert rig.gic.mcrr_access(0, 2, 12, 1) == Access("trap", 0, 3, 0x04 << 26 | common | 2 << 16 | 24)
