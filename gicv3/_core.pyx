@@ -134,6 +134,8 @@ cdef class Gic:
         s.id_bits = config.id_bits
         s.gate_rule = config.hpp_rule == "gate"
         s.apr_by_bpr = config.apr_rule == "bpr"
+        s.aff3 = config.aff3
+        s.tie_flip = 0xFFFFFFFFU if config.tie == "highest" else 0
         s.unknown_route_first = config.unknown_route == "first"
         s.strict_on = config.strict
         s.settle_steps = config.settle_steps

@@ -48,6 +48,8 @@ class GICv3Config:
     pidr : PIDR0..PIDR7 of the GICD, GICR and GICM frames: three sequences of eight bytes.
     unknown_route : what GICD_IROUTER does with an affinity that no PE has: "nowhere" (pending, not delivered) or
         "first" (PE 0); it reads back as written.
+    tie : which of pending interrupts of equal priority is served first: the "lowest" INTID or the "highest".
+    aff3 : affinities may have an Aff3 other than 0 (GICD_TYPER.A3V, ICC_CTLR_EL1.A3V).
     settle_steps : `step()`s until RWP, UWP and ChildrenAsleep settle; 0 settles at once.
     strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
     dist_base : physical address of the Distributor, 64 KB aligned.
@@ -79,6 +81,8 @@ class GICv3Config:
     iidr: int = 0x43B
     pidr: Sequence[Sequence[int]] = _PIDR
     unknown_route: str = "nowhere"
+    tie: str = "lowest"
+    aff3: bool = True
     settle_steps: int = 0
     strict: bool = False
     dist_base: int = 0x0800_0000
@@ -118,6 +122,10 @@ class GICv3Config:
             raise ConfigError(f"pidr must be three sequences of eight bytes, got {self.pidr!r}")
         if self.unknown_route not in ("nowhere", "first"):
             raise ConfigError(f"unknown_route must be 'nowhere' or 'first', got {self.unknown_route!r}")
+        if self.tie not in ("lowest", "highest"):
+            raise ConfigError(f"tie must be 'lowest' or 'highest', got {self.tie!r}")
+        if not self.aff3 and (high := [a for a in self.affinities or () if a >> 32]):
+            raise ConfigError(f"affinities must have Aff3 = 0 with aff3=False, got {high[0]:#x}")
         if not 0 <= self.settle_steps <= 1_000_000:
             raise ConfigError(f"settle_steps must be in 0..1000000, got {self.settle_steps}")
         if self.message_frame is not None and not self.message_spis:

@@ -51,8 +51,8 @@ cdef bint private_candidate(GicState *s, PeState *p, u32 slot) noexcept nogil:
 cdef u64 spi_key(GicState *s, u32 slot) noexcept nogil:
     cdef u32 group = shared_group(s, slot)
     if shared_is_nmi(s, slot):
-        return order_key(nmi_prio(s, group), 0, shared_intid(slot))
-    return order_key(s.spi[slot].prio, 1, shared_intid(slot))
+        return order_key(s, nmi_prio(s, group), 0, shared_intid(slot))
+    return order_key(s, s.spi[slot].prio, 1, shared_intid(slot))
 
 
 cdef bint spi_candidate(GicState *s, u32 slot) noexcept nogil:
@@ -87,9 +87,9 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
                 return check_fail(f, 12, pe, private_intid(slot))
             if private_candidate(s, p, slot):
                 if private_is_nmi(s, p, slot):
-                    key = order_key(nmi_prio(s, group), 0, private_intid(slot))
+                    key = order_key(s, nmi_prio(s, group), 0, private_intid(slot))
                 else:
-                    key = order_key(private_prio(s, p, slot)[0], 1, private_intid(slot))
+                    key = order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot))
                 best = min(best, key)
         if h.gate != (wanted & cold_of(s, p).enable[word]):
             return check_fail(f, 1, pe, word * 32)
@@ -99,8 +99,8 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
     if best >> 32 >= 2 * 0xFF:
         if p.hpp != INTID_NONE or p.hpp_prio != 0xFF:
             return check_fail(f, 3, pe, p.hpp)
-    elif p.hpp != <u32>best or p.hpp_prio != <u8>(best >> 33) or p.hpp_nmi != (not best >> 32 & 1):
-        return check_fail(f, 3, pe, <u32>best)
+    elif p.hpp != (<u32>best ^ s.tie_flip) or p.hpp_prio != <u8>(best >> 33) or p.hpp_nmi != (not best >> 32 & 1):
+        return check_fail(f, 3, pe, <u32>best ^ s.tie_flip)
     elif p.hpp_group != intid_group(s, p, p.hpp):
         return check_fail(f, 3, pe, p.hpp)
     kept = p[0]                  # recompute in place, compare, put back: nothing else looks meanwhile

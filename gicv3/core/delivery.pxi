@@ -68,7 +68,7 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
 
 cdef inline u64 level_key(GicState *s, u32 level, u32 slot) noexcept nogil:
     """Order of service of an SPI among all interrupts, from its level in the queue."""
-    return order_key((level >> 1) << s.level_shift, level & 1, shared_intid(slot))
+    return order_key(s, (level >> 1) << s.level_shift, level & 1, shared_intid(slot))
 
 
 cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
@@ -81,16 +81,20 @@ cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
         i += 1
     level = i * 64 + gic_ctz64(q.levels[i])
     b = &s.bucket[q.bucket[level]]
-    word = gic_ctz64(b.summary)
-    slot = word * 64 + gic_ctz64(b.slots[word])
+    if s.tie_flip:
+        word = gic_top64(b.summary)
+        slot = word * 64 + gic_top64(b.slots[word])
+    else:
+        word = gic_ctz64(b.summary)
+        slot = word * 64 + gic_ctz64(b.slots[word])
     return level_key(s, level, slot)
 
 
 # --- choice of the highest priority pending interrupt ------------------------------------------------------------
 
-cdef inline u64 order_key(u32 prio, u32 maskable, u32 intid) noexcept nogil:
-    """Smaller is served first: priority, then NMI before others, then the lowest INTID."""
-    return (<u64>(2 * prio + maskable) << 32) | intid
+cdef inline u64 order_key(GicState *s, u32 prio, u32 maskable, u32 intid) noexcept nogil:
+    """Smaller is served first: priority, then NMI before others, then the lowest INTID (or the highest: tie_flip)."""
+    return (<u64>(2 * prio + maskable) << 32) | (intid ^ s.tie_flip)
 
 
 cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexcept nogil:
@@ -140,7 +144,7 @@ cdef void pe_choose(GicState *s, PeState *p) noexcept nogil:
     if order >= 2 * 0xFF:        # nothing, or a stored 0xFF, which is never signalled nor reported
         pe_choose_none(p)
         return
-    p.hpp = <u32>best
+    p.hpp = <u32>best ^ s.tie_flip
     p.hpp_prio = <u8>(order >> 1)
     p.hpp_nmi = not (order & 1)
     if from_queue < NUM_GROUPS:
@@ -229,9 +233,9 @@ cdef void pe_update(GicState *s, u32 pe) noexcept nogil:
 cdef inline void pe_offer(GicState *s, u32 pe, u64 key, u32 group) noexcept nogil:
     """A new candidate of an open group: only it can have become the best, so nothing else is looked at."""
     cdef PeState *p = &s.pe[pe]
-    if key >= order_key(p.hpp_prio, not p.hpp_nmi, p.hpp) or key >> 32 >= 2 * 0xFF:
+    if key >= order_key(s, p.hpp_prio, not p.hpp_nmi, p.hpp) or key >> 32 >= 2 * 0xFF:
         return
-    p.hpp = <u32>key
+    p.hpp = <u32>key ^ s.tie_flip
     p.hpp_prio = <u8>(key >> 33)
     p.hpp_nmi = not (key >> 32 & 1)
     p.hpp_group = <u8>group
@@ -241,8 +245,8 @@ cdef inline void pe_offer(GicState *s, u32 pe, u64 key, u32 group) noexcept nogi
 cdef inline u64 private_key(GicState *s, PeState *p, u32 slot) noexcept nogil:
     """Order of service of a private interrupt."""
     if p.flags & PE_HAS_NMI and private_is_nmi(s, p, slot):
-        return order_key(nmi_prio(s, private_group(s, p, slot)), 0, private_intid(slot))
-    return order_key(private_prio(s, p, slot)[0], 1, private_intid(slot))
+        return order_key(s, nmi_prio(s, private_group(s, p, slot)), 0, private_intid(slot))
+    return order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot))
 
 
 cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:

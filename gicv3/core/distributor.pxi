@@ -113,7 +113,7 @@ cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
 
 
 cdef u64 gicd_typer(GicState *s) noexcept nogil:
-    cdef u64 value = (s.num_spi + 31) // 32 | (s.id_bits - 1) << 19 | 1 << 24        # ITLinesNumber, IDbits, A3V
+    cdef u64 value = (s.num_spi + 31) // 32 | (s.id_bits - 1) << 19 | s.aff3 << 24    # ITLinesNumber, IDbits, A3V
     if has_el3(s) and not s.ds:
         value |= 1 << 10
     if s.num_espi:

@@ -131,6 +131,8 @@ cdef struct GicState:
     u8 id_bits                   # 16 or 24
     u8 gate_rule                 # 1: ICC_IGRPEN is tested after the choice; 0: it filters before
     u8 apr_by_bpr                # 1: active priority masked by the current BPR; 0: by the minimum BPR
+    u8 aff3                      # A3V: Aff3 may be other than 0
+    u32 tie_flip                 # all ones: of equal priorities the highest INTID goes first
     u8 unknown_route_first       # 1: an IROUTER path that no PE has leads to PE 0; 0: nowhere
     u8 strict_on
     u8 plain_possible            # the configuration has nothing that pe_plain() rules out
