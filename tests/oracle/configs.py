@@ -12,13 +12,14 @@ SPIS = 256
 
 @dataclass(frozen=True)
 class Config:
-    """One machine: number of PEs, Security states, levels and priority bits."""
+    """One machine: number of PEs, two Security states (and EL3) or one, EL2, priority bits, an ITS."""
 
     name: str
     smp: int
     secure: bool = False
     el2: bool = False
     priority_bits: int = 5
+    its: bool = False
 
     @property
     def machine(self) -> str:

@@ -52,6 +52,7 @@ _BITMAPS = {"IGROUPR": 0x080, "ISENABLER": 0x100, "ICENABLER": 0x180, "ISPENDR":
 _BITMAPS |= {"ISACTIVER": 0x300, "ICACTIVER": 0x380, "IGRPMODR": 0xD00}
 _CTLR_BITS = (0x3, 0x3, 0x3, 0x7, 0x7, 0x2, 0x1, 0x0, 0x4)
 _REGISTERS = sorted(ICC.values())
+_SIDE_EFFECTS = {ICC["ICC_IAR0_EL1"], ICC["ICC_IAR1_EL1"], ICC["ICC_NMIAR1_EL1"]}
 _ENCODINGS = [reg(0, 12, crm, op2) for crm in range(8, 13) for op2 in range(8)] + [
     reg(6, 12, 12, op2) for op2 in range(8)
 ]
@@ -95,6 +96,7 @@ class Generator:
             if r.random() < 0.1:
                 self._world = r.choice(self._worlds)
             r.choices(actions, weights)[0]()
+        self._sweep()
         return self._out
 
     def _make_worlds(self) -> list[World]:
@@ -225,6 +227,27 @@ class Generator:
                 self._msr("ICC_CTLR_EL1", r.choice((2, 2, 3)))
                 if config.secure:
                     self._msr("ICC_CTLR_EL3", r.choice((0x1C, 0x14, 0x04, 0x1F)))
+
+    def _sweep(self) -> None:
+        """Reads all there is at the end, so that no difference in state stays unseen."""
+        arrays = [0x080, 0x100, 0x200, 0x300, 0xD00]
+        self._at(self._config.base_el)
+        for cpu in range(self._config.smp):
+            self._cpu = cpu
+            base = GICR_BASE + cpu * GICR_STRIDE + SGI_FRAME
+            for offset in (*arrays, *range(0x400, 0x420, 4), 0xC00, 0xC04, 0xE00):
+                self._read(base + offset)
+            for register in _REGISTERS:
+                if register not in _SIDE_EFFECTS:
+                    self._emit(Kind.MRS, reg=register)
+            self._emit(Kind.ISR)
+        for word in range(1, 1 + SPIS // 32):
+            for offset in arrays:
+                self._read(GICD_BASE + offset + 4 * word)
+        for offset in (0, *range(0x420, 0x400 + 32 + SPIS, 4), *range(0xC08, 0xC00 + (32 + SPIS) // 4, 4)):
+            self._read(GICD_BASE + offset)
+        for spi in self._spis:
+            self._read(GICD_BASE + 0x6000 + 8 * spi, 8)
 
     # Moves.
 

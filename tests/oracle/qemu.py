@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import mmap
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -39,6 +41,15 @@ MAX_OPS = (_RAM_SIZE - _OPS) // QUEUE_DTYPE.itemsize
 
 _SPIN_SECONDS = 200e-6
 _STALL_SECONDS = 20.0
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """A killed test run must not leave a QEMU behind whose PEs spin for ever."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class OracleError(Exception):
@@ -103,8 +114,9 @@ class Qemu:
             listener.listen(1)
             listener.settimeout(_STALL_SECONDS)
             listeners.append(listener)
-        flags = f"secure={'on' if config.secure else 'off'},virtualization={'on' if config.el2 else 'off'}"
-        command = [BINARY, "-M", f"{config.machine},gic-version=3,its=off,{flags},memory-backend=ram0"]
+        switches = {"secure": config.secure, "virtualization": config.el2, "its": config.its}
+        flags = ",".join(f"{name}={'on' if on else 'off'}" for name, on in switches.items())
+        command = [BINARY, "-M", f"{config.machine},gic-version=3,{flags},memory-backend=ram0"]
         command += ["-object", f"memory-backend-file,id=ram0,size={_RAM_SIZE},mem-path={ram},share=on"]
         command += ["-m", str(_RAM_SIZE >> 20), "-cpu", "cortex-a57", "-smp", str(config.smp)]
         # One thread for all PEs: with one each, the waiting PEs fight over the host's cores.
@@ -115,7 +127,9 @@ class Qemu:
         for cpu in range(config.smp):
             command += ["-device", f"loader,addr={_ENTRY:#x},cpu-num={cpu}"]
         self._log = self._cleanup.enter_context((folder / "log").open("w+"))
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, preexec_fn=_die_with_parent
+        )
         self._cleanup.callback(self._stop)
         streams = []
         for listener in listeners:

@@ -11,7 +11,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from .configs import SPIS, Config
-from .ops import GICD_BASE, GICR_BASE, GICR_STRIDE, ICC, READ_SIZE, SGI_FRAME, WRITE_SIZE, Kind, Op, Result, World
+from .ops import (
+    GICD_BASE,
+    GICR_BASE,
+    GICR_STRIDE,
+    ICC,
+    READ_SIZE,
+    SCR_NS,
+    SGI_FRAME,
+    WRITE_SIZE,
+    Kind,
+    Op,
+    Result,
+    World,
+)
 from .qemu_limits import harmless
 from .subject import ESR_UNDEFINED, ISR_F, ISR_I, Subject
 
@@ -32,10 +45,7 @@ def steps(subject: Subject, op: Op) -> Iterable[Step]:
 
     The caller executes each step before it asks for the next, so a rule sees the core's state before and after.
     """
-    kind = op.kind
-    if subject.config.secure and subject.ds and op.world.secure and kind != Kind.LINE:
-        return _ds1_secure(subject, op)
-    return _ruled(subject, op)
+    return _with_ds(subject, op) if subject.config.secure else _ruled(subject, op)
 
 
 def _ruled(subject: Subject, op: Op) -> Iterable[Step]:
@@ -83,23 +93,30 @@ def _same_but_lines(ours: Result, theirs: Result) -> bool:
     return ours[:3] == theirs[:3]
 
 
-def _ds1_secure(subject: Subject, op: Op) -> Iterator[Step]:
-    """Routing is kept off, as an FIQ in place of an IRQ would otherwise end an operation on one side only."""
-    world = subject.config.world(op.world.el, ns=bool(op.world.scr & 1))
-    for step in _ruled(subject, op._replace(world=world)):
-        inner = step.accept
+def _with_ds(subject: Subject, op: Op) -> Iterator[Step]:
+    """With DS=1, an FIQ of a Secure PE on QEMU alone must not end an operation: routing to EL3 is kept off there."""
+    if subject.ds and op.world.secure and op.kind != Kind.LINE:
+        op = op._replace(world=subject.config.world(op.world.el, ns=bool(op.world.scr & SCR_NS)))
+    sets_ds = op.kind == Kind.W32 and op.address == GICD_BASE and op.value & 0x40
+    for step in _ruled(subject, op):
+        if step.op.world.secure and (subject.ds or sets_ds):
+            yield step._replace(accept=_ds1_secure_fiq(step.accept))
+        else:
+            yield step
 
-        def accept(ours: Result, theirs: Result, inner: Accept | None = inner) -> tuple[str, ...]:
-            if (ours.isr, theirs.isr) == (ISR_I, ISR_F):
-                # An IRQ taken in a window is bit 2 * EL of `taken`, an FIQ the next.
-                theirs = theirs._replace(isr=ISR_I, taken=theirs.taken >> 1)
-                if ours == theirs:
-                    return ("ds1-secure-fiq",)
-                rest = inner(ours, theirs) if inner else ()
-                return ("ds1-secure-fiq", *rest) if rest else ()
+
+def _ds1_secure_fiq(inner: Accept | None) -> Accept:
+    def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
+        if (ours.isr, theirs.isr) != (ISR_I, ISR_F):
             return inner(ours, theirs) if inner else ()
+        # An IRQ taken in a window is bit 2 * EL of `taken`, an FIQ the next.
+        theirs = theirs._replace(isr=ISR_I, taken=theirs.taken >> 1)
+        if ours == theirs:
+            return ("ds1-secure-fiq",)
+        rest = inner(ours, theirs) if inner else ()
+        return ("ds1-secure-fiq", *rest) if rest else ()
 
-        yield step._replace(accept=accept)
+    return accept
 
 
 # System registers.
@@ -164,7 +181,7 @@ def _acknowledge(subject: Subject, op: Op) -> Iterator[Step]:
 def _write_ap1r(subject: Subject, op: Op) -> Iterable[Step]:
     """QEMU keeps the register as it is; ours takes what the Non-secure half may hold and clears what it is told to."""
     config = subject.config
-    if not config.secure or not op.world.scr & 1 or (config.priority_bits == 5 and op.reg != ICC["ICC_AP1R0_EL1"]):
+    if not config.secure or not op.world.scr & SCR_NS or (config.priority_bits == 5 and op.reg != ICC["ICC_AP1R0_EL1"]):
         return (Step(op),)
     old = subject.read(op.cpu, _base(config), op.reg)
     only_secure = 0 if subject.ds else 0xFFFF if config.priority_bits == 5 else 0xFFFF_FFFF
@@ -189,8 +206,15 @@ def _read_ctlr_el3(subject: Subject, op: Op) -> Iterable[Step]:
     return (Step(op, accept),)
 
 
+def _read_pmr(subject: Subject, op: Op) -> Iterable[Step]:
+    def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
+        return ("pmr-ns-ff",) if (ours.value, ours._replace(value=0xFF)) == (0xFE, theirs) else ()
+
+    return (Step(op, accept),)
+
+
 def _sre_el2(subject: Subject, op: Op) -> Iterable[Step]:
-    enabled = subject.config.el2 and op.world.scr & 1
+    enabled = subject.config.el2 and op.world.scr & SCR_NS
     if op.world.el != 3 or enabled:
         return (Step(op),)
 
@@ -269,6 +293,7 @@ _MRS_RULES: dict[int, _Rule] = {
     ICC["ICC_IAR0_EL1"]: _acknowledge,
     ICC["ICC_IAR1_EL1"]: _acknowledge,
     ICC["ICC_CTLR_EL3"]: _read_ctlr_el3,
+    ICC["ICC_PMR_EL1"]: _read_pmr,
     ICC["ICC_SRE_EL2"]: _sre_el2,
 }
 
