@@ -92,19 +92,23 @@ class Delivery(State):
             return False
         return bool(self.group_enable[self.group_of(irq)])
 
-    def candidates(self, pe: Pe) -> list[Interrupt]:
+    def candidate_spis(self) -> list[Interrupt]:
+        """Return every SPI that the Distributor would forward to some PE."""
+        return [irq for irq in self.spis.values() if self.is_candidate(irq)]
+
+    def candidates(self, pe: Pe, spis: list[Interrupt]) -> list[Interrupt]:
         """Return every interrupt that is ready for one PE, before its CPU interface has a say (2.5)."""
         own = [irq for irq in pe.irqs.values() if self.is_candidate(irq)]
-        shared = [irq for irq in self.spis.values() if self.is_candidate(irq) and self.target_of(irq) is pe]
-        return own + shared
+        return own + [irq for irq in spis if self.target_of(irq) is pe]
 
     # ---- the CPU interface
 
-    def best_pending(self, pe: Pe) -> Interrupt | None:
-        """Return the highest priority pending interrupt of a PE (2.5, 6)."""
+    def best_pending(self, pe: Pe, spis: list[Interrupt] | None = None) -> Interrupt | None:
+        """Return the highest priority pending interrupt of a PE (2.5, 6); ``spis`` are the candidate ones."""
         if not pe.accessible or pe.sleep:
             return None  # 3.6: nothing is handed to a sleeping PE
-        ready = [irq for irq in self.candidates(pe) if self.priority_of(irq) != IDLE_PRIORITY]  # 6: 0xFF never
+        spis = self.candidate_spis() if spis is None else spis
+        ready = [irq for irq in self.candidates(pe, spis) if self.priority_of(irq) != IDLE_PRIORITY]  # 6: 0xFF never
         if self.config.hpp_rule == "filter":
             ready = [irq for irq in ready if pe.igrpen[self.group_of(irq)]]  # 2.5 [?] "filter"
         if not ready:
@@ -161,9 +165,9 @@ class Delivery(State):
             return True  # 11: an NMI preempts an equal group priority unless an NMI is active
         return new < running
 
-    def signalled(self, pe: Pe) -> Interrupt | None:
+    def signalled(self, pe: Pe, spis: list[Interrupt] | None = None) -> Interrupt | None:
         """Return the interrupt a PE is being signalled, None for none (2.5, 6)."""
-        best = self.best_pending(pe)
+        best = self.best_pending(pe, spis)
         if best is not None and self.passes_mask(pe, best) and self.preempts(pe, best):
             return best
         return None
@@ -185,18 +189,18 @@ class Delivery(State):
             return LINE_NMI if self.is_nmi(irq) and pe.sctlr_nmi else LINE_IRQ  # 11: SCTLR_ELx.NMI=0: as any other
         return LINE_FIQ  # 11: an NMI sent as FIQ is a plain FIQ
 
-    def wake_request(self, pe: Pe) -> bool:
+    def wake_request(self, pe: Pe, spis: list[Interrupt]) -> bool:
         """Tell whether a sleeping PE's redistributor asks for it to be woken (3.6)."""
         if not pe.accessible or not pe.sleep:
             return False
         # 3.6 [?]: only what is enabled and group-enabled; 6: 0xFF can never be signalled, so it does not wake either.
-        return any(self.priority_of(irq) != IDLE_PRIORITY for irq in self.candidates(pe))
+        return any(self.priority_of(irq) != IDLE_PRIORITY for irq in self.candidates(pe, spis))
 
     def lines(self) -> list[int]:
         """Return the output lines of every PE, one bit per line."""
-        result = []
+        result, spis = [], self.candidate_spis()
         for pe in self.pes:
-            irq = self.signalled(pe)
+            irq = self.signalled(pe, spis)
             value = 0 if irq is None else self.line_of(pe, irq)
-            result.append(value | (LINE_WAKE if self.wake_request(pe) else 0))
+            result.append(value | (LINE_WAKE if self.wake_request(pe, spis) else 0))
         return result

@@ -61,7 +61,7 @@ class Generator:
         levels = [0x00, 0x40, 0x60, 0x68, 0x70, 0x78, 0x7F, 0x80, 0x82, 0x90, 0xA0, 0xA1, 0xC0, 0xF0, 0xF8, 0xFF]
         self.levels = [*rng.sample(levels, 5), rng.randrange(256), 0xFF & keep]
         self.hotplug = rng.random() < 0.3
-        self.touches_ds = config.security and rng.random() < 0.15
+        self.touches_ds = config.security and rng.random() < 0.25
         self.routes_virtual = config.el2 and rng.random() < 0.2
         self.steps: list[tuple[int, Callable[[], list[Op]]]] = [
             (14, self.step_acknowledge),
@@ -101,7 +101,16 @@ class Generator:
         weights, steps = [w for w, _ in self.steps], [s for _, s in self.steps]
         while len(ops) < length:
             ops += self.rng.choices(steps, weights)[0]()
-        return ops
+        return [self.name_otherwise(op) for op in ops]
+
+    def name_otherwise(self, op: Op) -> Op:
+        """Return a system-register operation with its register named by number or fields now and then."""
+        if op.call != "sysreg_access" or not isinstance(op.args[1], str) or self.rng.random() < 0.8:
+            return op
+        pe, name, value = op.args
+        code = encoding(name)
+        fields = (code >> 14, code >> 11 & 7, code >> 7 & 15, code >> 3 & 15, code & 7)
+        return Op("sysreg_access", (pe, self.rng.choice((code, fields)), value))
 
     def dump(self) -> list[Op]:
         """Return reads of all state that the program can have touched, and of a little that it cannot have."""
@@ -144,6 +153,8 @@ class Generator:
         if self.config.security and rng.random() < 0.8:
             ops += [self.context_op(pe, 3) for pe in range(self.count)]
         ops.append(self.write("GICD", 0x0000, rng.choice((0x7, 0x37, 0x37, 0x2)), secure=True))
+        if self.touches_ds and rng.random() < 0.7:
+            ops.append(self.write("GICD", 0x0000, 0x47, secure=True))
         for pe in range(self.count):
             if rng.random() < 0.95:
                 ops.append(self.write("RD", 0x14, 0, secure=True, index=pe))
@@ -328,7 +339,11 @@ class Generator:
         if rng.random() < 0.05:
             value ^= 1 << rng.randrange(64)
         name = rng.choice(("ICC_SGI1R_EL1", "ICC_SGI1R_EL1", "ICC_SGI0R_EL1", "ICC_ASGI1R_EL1"))
-        return [Op("sysreg_access", (self.pe(), name, value))]
+        pe = self.pe()
+        ops = [Op("sysreg_access", (pe, name, value))]
+        if self.config.security and rng.random() < 0.3:
+            ops.insert(0, self.context_op(pe, rng.choice((1, 1, 3))))
+        return ops
 
     def step_bitmap(self) -> list[Op]:
         """Write a set or clear register, sometimes reading it back."""

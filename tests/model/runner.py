@@ -10,6 +10,7 @@ from .delivery import LINE_FIQ, LINE_IRQ, LINE_NMI, LINE_WAKE
 from .model import Model
 from .programs import Generator, Op
 from .state import G0, G1NS, SCR_NS
+from .sysregs import SysRegs
 
 LINES = LINE_IRQ | LINE_FIQ | LINE_NMI | LINE_WAKE
 END_OF = {"ICC_IAR0_EL1": "ICC_EOIR0_EL1", "ICC_IAR1_EL1": "ICC_EOIR1_EL1", "ICC_NMIAR1_EL1": "ICC_EOIR1_EL1"}
@@ -81,7 +82,7 @@ class ModelRun:
         group = model.group_of(irq)
         name = "ICC_IAR0_EL1" if group == G0 else "ICC_IAR1_EL1"
         if model.is_nmi(irq) and pe.sctlr_nmi:
-            name = "ICC_NMIAR1_EL1"
+            name = ("ICC_NMIAR1_EL1", "ICC_NMIAR1_EL1", "ICC_IAR1_EL1")[choice % 3]
         ops = [Op("sysreg_access", (pe.index, name, None))]
         if model.config.security and not careless:
             scr = SCR_NS if group == G1NS else 0
@@ -101,7 +102,8 @@ class ModelRun:
         """Carry out a plain operation on the model and remember what it acknowledged."""
         result = getattr(self.model, op.call)(*op.args)
         if op.call == "sysreg_access":
-            pe, name, _ = op.args
+            pe, reg, _ = op.args
+            name = SysRegs.name_of(reg)
             if name in END_OF and result.kind == "value" and not 1020 <= result.value <= 1023:
                 self.acknowledged[pe].append((result.value, END_OF[name]))
         return result
@@ -152,7 +154,7 @@ class Pair(ModelRun):
             core, model = reduce_access(core, is_read), reduce_access(model, is_read)
         if core != model:
             return Difference(op, "result", core, model)
-        if op.call != "frame_read":  # which changes no line
+        if not changes_nothing(op):
             self.expected = self.model.lines()
         expected = self.expected
         lines = [int(v) & LINES for v in self.gic.lines]
@@ -175,6 +177,14 @@ class Pair(ModelRun):
             frame, *rest = op.args
             return getattr(self.gic, op.call)(self.frames[frame], *rest)
         return getattr(self.gic, op.call)(*op.args)
+
+
+def changes_nothing(op: Op) -> bool:
+    """Tell whether an operation only looks."""
+    if op.call != "sysreg_access":
+        return op.call == "frame_read"
+    _, reg, value = op.args
+    return value is None and SysRegs.name_of(reg) not in END_OF
 
 
 def reduce_access(access: Any, is_read: bool) -> tuple[object, ...]:

@@ -98,7 +98,7 @@ class SysRegs(Delivery):
         """Read (``value`` None) or write a register named by name, encoding or (op0, op1, CRn, CRm, op2)."""
         who = self.pes[pe]
         op0, op1, crn, crm, op2 = self.split_encoding(reg)
-        name = next((n for n, r in REGISTERS.items() if (3, *r[:4]) == (op0, op1, crn, crm, op2)), None)
+        name = self.name_of(reg)
         wrong_way = "WO" if value is None else "RO"
         if name is None or REGISTERS[name].access == wrong_way or not self.implemented(who, name):
             return Access("undefined")
@@ -133,6 +133,12 @@ class SysRegs(Delivery):
             return reg
         code = encoding(reg) if isinstance(reg, str) else int(reg)  # type: ignore[call-overload]
         return code >> 14, code >> 11 & 7, code >> 7 & 15, code >> 3 & 15, code & 7
+
+    @classmethod
+    def name_of(cls, reg: object) -> str | None:
+        """Return the name of a register however it is given, None for an encoding that is none."""
+        fields = cls.split_encoding(reg)
+        return next((name for name, r in REGISTERS.items() if (3, *r[:4]) == fields), None)
 
     def has_el3(self) -> bool:
         """Tell whether the PEs have EL3: those of a GIC with two Security states do."""
