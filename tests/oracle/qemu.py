@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import mmap
 import os
@@ -56,6 +57,7 @@ class OracleError(Exception):
     """QEMU died, hung or is not what the driver expects."""
 
 
+@functools.cache
 def version() -> str | None:
     """QEMU's version, or None when it is not installed."""
     binary = shutil.which(BINARY)

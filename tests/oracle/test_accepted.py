@@ -7,12 +7,11 @@ import pytest
 from .accepted import ENTRIES
 from .configs import CONFIGS
 from .differ import compare
-from .machines import need_qemu
 from .ops import GICD_BASE, GICR_BASE, PUSH, SCR_FIQ, USE, Kind
 from .qemu import OracleError, Qemu
 from .writer import SGI, Writer
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("qemu_installed")]
 
 
 def _on(config: str) -> Writer:
@@ -77,7 +76,6 @@ def test_every_entry_has_a_program() -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_entry_shows_and_nothing_else_differs(name: str) -> None:
-    need_qemu()
     writer = PROGRAMS[name]
     with Qemu(writer.config) as qemu:
         outcome = compare(qemu, writer.program)
@@ -87,14 +85,12 @@ def test_entry_shows_and_nothing_else_differs(name: str) -> None:
 
 
 def test_qemu_dies_of_a_binary_point_above_7_with_low_bits_0() -> None:
-    need_qemu()
     writer = PROGRAMS["crash-bpr"]
     with Qemu(writer.config) as qemu, pytest.raises(OracleError, match="bpr > 0"):
         qemu.run(writer.program)
 
 
 def test_an_fiq_to_el3_ends_an_operation_of_a_lower_level_before_it_starts() -> None:
-    need_qemu()
     writer = Writer(CONFIGS["ds0-smp1"]).ready().write(SGI + 0x200, 1).at(1, scr=SCR_FIQ).mrs("ICC_HPPIR1_EL1")
     with Qemu(writer.config) as qemu:
         assert compare(qemu, writer.program).difference is None

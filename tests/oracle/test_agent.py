@@ -7,18 +7,16 @@ import pytest
 
 from .configs import CONFIGS
 from .generate import Generator
-from .machines import need_qemu
 from .ops import GICD_BASE, HOST_CPU, ICC, POP, PUSH, USE, Kind, Op, encode
 from .qemu import Qemu
 from .qemu_limits import without_crashes
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("qemu_installed")]
 
 
 @pytest.mark.parametrize("name", ["ds1-smp1", "ds1-smp4-el2", "ds0-smp4-el2"])
 def test_every_pe_executes_where_it_is_told(name: str) -> None:
     config = CONFIGS[name]
-    need_qemu()
     worlds = [config.world(el) for el in range(1, config.base_el + 1)]
     program = [Op(Kind.MRS, cpu, world, reg=ICC["ICC_SRE_EL3"]) for cpu in range(config.smp) for world in worlds]
     with Qemu(config) as qemu:
@@ -32,7 +30,6 @@ def test_every_pe_executes_where_it_is_told(name: str) -> None:
 
 def test_a_line_set_by_the_host_is_acknowledged_and_given_back() -> None:
     config = CONFIGS["ds1-smp4"]
-    need_qemu()
     here = config.world(1)
 
     def line(level: int) -> Op:
@@ -60,7 +57,6 @@ def test_a_line_set_by_the_host_is_acknowledged_and_given_back() -> None:
 
 @pytest.mark.parametrize("name", ["ds1-smp1", "ds1-smp4", "ds0-smp4-el2"])
 def test_a_program_replays_exactly_after_reset_and_in_another_process(name: str) -> None:
-    need_qemu()
     queues = [encode(without_crashes(Generator(CONFIGS[name], seed, 2000).program())) for seed in range(5)]
     answers = []
     for _ in range(2):

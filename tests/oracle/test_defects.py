@@ -9,12 +9,11 @@ from __future__ import annotations
 import pytest
 
 from .configs import CONFIGS, Config
-from .machines import need_qemu
 from .ops import GICD_BASE, GICR_BASE, Kind, reg
 from .qemu import Qemu
 from .writer import Writer
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("qemu_installed")]
 
 ICH_HCR = reg(4, 12, 11, 0)
 ICH_MISR = reg(4, 12, 11, 2)
@@ -26,7 +25,6 @@ PENDING_TABLE = 0x4032_0000
 
 def run(writer: Writer) -> list[int]:
     """Values of a program's operations on QEMU."""
-    need_qemu()
     with Qemu(writer.config) as qemu:
         return [result.value for result in qemu.run(writer.program)]
 

@@ -6,23 +6,16 @@ import pytest
 
 from .configs import CONFIGS
 from .differ import run, shrink
-from .machines import need_qemu
-from .qemu import VERSION, Qemu, version
+from .qemu import Qemu
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("qemu_installed")]
 
 OPERATIONS = 30_000
 """For each configuration, so that all take about a minute; `python -m tests.oracle` goes as far as asked."""
 
 
-def test_the_table_was_written_for_this_qemu() -> None:
-    need_qemu()
-    assert str(version()).startswith(VERSION)
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_random_programs_give_the_same_values_lines_and_faults(name: str) -> None:
-    need_qemu()
     with Qemu(CONFIGS[name]) as qemu:
         report = run(qemu, OPERATIONS)
         found = [shrink(qemu, difference) for _, difference in report.differences]
@@ -33,7 +26,6 @@ def test_random_programs_give_the_same_values_lines_and_faults(name: str) -> Non
 
 @pytest.mark.parametrize("choice", [{"hpp_rule": "filter"}, {"apr_rule": "minimum"}])
 def test_the_other_legal_choice_is_seen_as_a_difference_and_shrinks(choice: dict[str, str]) -> None:
-    need_qemu()
     with Qemu(CONFIGS["ds1-smp1"]) as qemu:
         report = run(qemu, 10 * OPERATIONS, length=1000, choices=choice)
         assert report.differences
