@@ -177,7 +177,9 @@ cdef inline void cpuif_running(GicState *s, PeState *p) noexcept nogil:
 
 
 cdef inline u64 ns_priority(u32 prio) noexcept nogil:
-    """A priority as Non-secure software sees it: the upper half, shifted."""
+    """A running priority or mask as Non-secure software sees it: the upper half, shifted; 0xFF stays."""
+    if prio == 0xFF:
+        return prio
     return 0 if prio < 0x80 else (prio << 1) & 0xFF
 
 

@@ -64,7 +64,7 @@ cdef u64 icc_rpr_read(GicState *s, PeState *p) noexcept nogil:
     cdef u64 value = p.running
     cdef bint ns_nmi = nmi_is_active(p, G1NS)
     cdef bint secure_nmi = nmi_is_active(p, G1S)
-    if value != PRIO_IDLE and pe_ns_view(s, p):
+    if pe_ns_view(s, p):
         value = ns_priority(<u32>value)
     elif value == 0x80 and ns_nmi and not s.ds and not pe_secure(s, p):
         value = 0                # a Non-secure NMI reads as 0x00 whatever the view
