@@ -19,6 +19,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "el2": True, "nmi": True, "message_spis": True, "message_frame": 0x0A00_0000, "range_selector": True,
         "statusr": True, "strict": True, "one_of_n": True, "settle_steps": 2, "priority_bits": 7,
     },
+    "highest_tie": {"cpus": 2, "spis": 64, "tie": "highest", "espis": 32, "eppis": 32},
     "one_of_n": {"cpus": 70, "spis": 64, "one_of_n": True, "hpp_rule": "gate"},
     "first_route": {"cpus": 3, "spis": 32, "espis": 32, "unknown_route": "first", "one_of_n": True, "nmi": True},
 }
@@ -194,6 +195,33 @@ def test_the_same_sequence_leads_to_the_same_state(name: str) -> None:
             player.step()
         digests.add(gic.state_digest())
     assert len(digests) == 1
+
+
+def visible(gic: GICv3) -> list[int]:
+    """What software and the embedder see of a GIC without changing it."""
+    frames = [gic.frame_read(row.frame, row.offset + 4 * element, 4, True, pe) for row in REGISTERS
+              if not row.needs and row.access != "WO"
+              for element in range(min(row.count, 4)) for pe in range(gic.num_pe)]
+    names = ("PMR", "RPR", "AP0R0", "AP1R0", "BPR0", "BPR1", "CTLR", "IGRPEN0", "IGRPEN1", "HPPIR0", "HPPIR1")
+    registers = [pe[f"ICC_{name}_EL1"] for pe in gic.pe for name in names]
+    return [*frames, *registers, *gic.lines, *(n for pe in range(gic.num_pe) for n in gic.counters(pe).values())]
+
+
+@pytest.mark.parametrize("name", ["one_state", "two_states"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_short_path_of_acknowledge_and_eoi_gives_what_the_general_one_gives(name: str, seed: int) -> None:
+    """Strict mode has no short path and records without changing anything."""
+    players = [Player(GICv3(GICv3Config(**CONFIGS[name], strict=strict)), seed) for strict in (False, True)]
+    for player in players:
+        player.open_everything()
+    for number in range(1500):
+        for player in players:
+            player.step()
+        assert list(players[0].gic.lines) == list(players[1].gic.lines)
+        assert players[0].taken == players[1].taken
+        if number % 50 == 0:
+            assert visible(players[0].gic) == visible(players[1].gic)
+    assert visible(players[0].gic) == visible(players[1].gic)
 
 
 @configs
