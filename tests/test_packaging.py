@@ -49,7 +49,8 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel from the unpacked source archive: what the archive lacks, the build lacks too."""
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
+        archive.extractall(folder, **safely)
     (tree,) = folder.glob("gicv3-*")
     run("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, cwd=tree)
     (archive_path,) = folder.glob("gicv3-*.whl")
