@@ -13,7 +13,7 @@ import gicv3
 
 CI = os.environ.get("CI") == "true"
 
-# No deadline: nothing may depend on the host's speed. In CI the same examples every time: a red run must be one's own fault.
+# No deadline: nothing may depend on the host's speed. In CI the same examples every time: red then means the change.
 settings.register_profile("gicv3", deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gicv3")
 
