@@ -22,6 +22,12 @@ class ModelConfig:
     dist_base: int = 0x0800_0000
     redist_regions: Sequence[tuple[int, int]] | None = None
     id_bits: int = 16
+    iidr: int = 0x43B
+    unknown_route: str = "nowhere"
+    tie: str = "lowest"
+    aff3: bool = True
+    strict: bool = False
+    message_frame: int | None = None
     hpp_rule: str = "filter"
     apr_rule: str = "minimum"
     espis: int = 0

@@ -34,6 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ext-ds0": {**TWO_STATES, "espis": 32, "eppis": 32},
     "msi": {**SINGLE, "message_spis": True},
     "msi-ds0": {**TWO_STATES, "message_spis": True},
+    "msi-frame": {**TWO_STATES, "espis": 32, "message_spis": True, "message_frame": 0x0802_0000},
     "1ofn": {**SINGLE, "one_of_n": True},
     "1ofn-ds0": {**TWO_STATES, "one_of_n": True},
     "1ofn-sparse": {"affinities": SPARSE, "spis": 64, "one_of_n": True},
@@ -41,6 +42,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "nmi": {**SINGLE, "nmi": True},
     "nmi-ds0": {**TWO_STATES, "nmi": True},
     "statusr": {**SINGLE, "statusr": True},
+    "choices": {**SINGLE, "tie": "highest", "unknown_route": "first", "id_bits": 24, "iidr": 0x1234_5678},
+    "strict": {**TWO_STATES, "strict": True, "statusr": True, "message_spis": True},
+    "no-aff3": {"cpus": 40, "spis": 32, "aff3": False},
     "all-ds0": {
         "affinities": SPARSE,
         "spis": 64,

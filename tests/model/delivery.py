@@ -84,7 +84,8 @@ class Delivery(State):
         for pe in self.pes:
             if pe.affinity == irq.route:
                 return pe
-        return None  # 2.6: a path that no PE has: not delivered, stays pending
+        # 2.6: a path that no PE has: not delivered, stays pending; or as some PE's
+        return self.pes[0] if self.config.unknown_route == "first" else None
 
     def is_candidate(self, irq: Interrupt) -> bool:
         """Tell whether the Distributor would forward an interrupt at all (2.5)."""
@@ -113,8 +114,9 @@ class Delivery(State):
             ready = [irq for irq in ready if pe.igrpen[self.group_of(irq)]]  # 2.5 [?] "filter"
         if not ready:
             return None
-        # 6: lowest value first; 11: an NMI beats an equal; 6: ties go to the lowest INTID.
-        best = min(ready, key=lambda irq: (self.priority_of(irq), not self.is_nmi(irq), irq.intid))
+        # 6: lowest value first; 11: an NMI beats an equal; 6: ties go to the lowest INTID (IMPDEF).
+        order = 1 if self.config.tie == "lowest" else -1
+        best = min(ready, key=lambda irq: (self.priority_of(irq), not self.is_nmi(irq), order * irq.intid))
         if not pe.igrpen[self.group_of(best)]:
             return None  # 2.5 [?] "gate": a disabled group hides the others
         return best

@@ -85,17 +85,27 @@ SGI_ROWS = [
     Row("INMIR", 0x0F80, 0x0F88),
 ]
 
-ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS}
+# 2: the MSI frame; TYPER and IIDR at both offsets that are documented.
+GICM_ROWS = [
+    Row("MSI_TYPER", 0x0004, 0x0008, access="RO"),
+    Row("SETSPI_NSR", 0x0040, 0x0040, (2, 4), access="WO"),
+    Row("CLRSPI_NSR", 0x0048, 0x0048, (2, 4), access="WO"),
+    Row("SETSPI_SR", 0x0050, 0x0050, (2, 4), access="WO"),
+    Row("CLRSPI_SR", 0x0058, 0x0058, (2, 4), access="WO"),
+    Row("IIDR", 0x0FCC, 0x0FCC, access="RO"),
+    Row("IIDR", 0xFFCC, 0xFFCC, access="RO"),
+    Row("ID", 0xFFD0, 0xFFFC, access="RO"),
+]
+
+ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS, "GICM": GICM_ROWS}
 
 # 2.4: the GICD_NSACR level from which Non-secure code may read or write a Secure SPI's bit; absent = never.
 NSACR_READ = {"ISPENDR": 1, "ICPENDR": 2, "ISACTIVER": 2, "ICACTIVER": 2, "IROUTER": 3}
 NSACR_WRITE = {"ISPENDR": 1, "ICPENDR": 2, "IROUTER": 3}
 
-IIDR = 0x0000_043B  # 2: Implementer 0x43B is Arm
-
 # 2: PIDR4..7, PIDR0..3, CIDR0..3 from 0xFFD0; PIDR0 differs by frame.
 ID_VALUES = [0x44, 0, 0, 0, 0, 0xB4, 0x3B, 0, 0x0D, 0xF0, 0x05, 0xB1]
-PIDR0 = {"GICD": 0x92, "RD": 0x93}
+PIDR0 = {"GICD": 0x92, "RD": 0x93, "GICM": 0x97}
 
 NOT_PER_INTID = {"CTLR", "TYPER", "IIDR", "TYPER2", "STATUSR", "ID", "SGI_NSACR"} | {
     f"{verb}SPI_{kind}" for verb in ("SET", "CLR") for kind in ("NSR", "SR")
@@ -129,6 +139,42 @@ class Mmio(Delivery):
             return
         self.write_register(frame, row, offset, value & ((1 << 8 * size) - 1), size, secure, self.pes[index])
 
+    def mmio_read(self, address: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> int:
+        """Read by physical address; where there is no frame, zero."""
+        secure = self.pes[pe].secure if secure is None else secure
+        place = self.find_frame(address)
+        return 0 if place is None else self.frame_read(place[0], place[1], size, secure, place[2])
+
+    def mmio_write(self, address: int, value: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> None:
+        """Write by physical address; where there is no frame, ignored."""
+        secure = self.pes[pe].secure if secure is None else secure
+        place = self.find_frame(address)
+        if place is not None:
+            self.frame_write(place[0], place[1], value, size, secure, place[2])
+
+    def find_frame(self, address: int) -> tuple[str, int, int] | None:
+        """Return (frame, offset, PE) of an address: 64 KB a frame, RD and SGI of each PE in turn (2, 3)."""
+        for frame, base in (("GICD", self.config.dist_base), ("GICM", self.config.message_frame)):
+            if base is not None and base <= address < base + 0x10000:
+                return frame, address - base, 0
+        first = 0
+        for base, count in self.config.redist_regions or [(0x080A_0000, len(self.pes))]:
+            if base <= address < base + count * 0x20000:
+                pe, offset = divmod(address - base, 0x20000)
+                return ("RD", offset, first + pe) if offset < 0x10000 else ("SGI", offset - 0x10000, first + pe)
+            first += count
+        return None
+
+    def address_of(self, frame: str, offset: int, pe: int) -> int:
+        """Return the physical address of a place in a frame."""
+        if frame in ("GICD", "GICM"):
+            return (self.config.dist_base if frame == "GICD" else self.config.message_frame) + offset
+        for base, count in self.config.redist_regions or [(0x080A_0000, len(self.pes))]:
+            if pe < count:
+                return base + pe * 0x20000 + offset + (0x10000 if frame == "SGI" else 0)
+            pe -= count
+        raise ValueError(pe)
+
     def find_row(self, frame: str, offset: int, size: int) -> Row | None:
         """Return the register at an offset if the access suits it: right size and aligned to it (2: else RAZ/WI)."""
         for row in ROWS[frame]:
@@ -144,7 +190,7 @@ class Mmio(Delivery):
             return self.config.message_spis  # 2: needs TYPER.MBIS
         if row.name.startswith("INMIR") and not self.config.nmi:
             return False  # 2: only if TYPER.NMI
-        if frame == "RD" or row.name in NOT_PER_INTID:
+        if frame in ("RD", "GICM") or row.name in NOT_PER_INTID:
             return True
         # 2: as many registers as TYPER and ESPI_range count words, 3.2: as PPInum counts
         intid = self.first_intid(frame, row, offset)
@@ -171,7 +217,7 @@ class Mmio(Delivery):
 
     def note_bad_access(self, frame: str, index: int, secure: bool, bit: int) -> None:
         """Record a reserved, read-only or write-only violation in the banked STATUSR (2)."""
-        if not self.config.statusr:
+        if not self.config.statusr or frame == "GICM":
             return
         statusr = self.dist_statusr if frame == "GICD" else self.pes[index].statusr
         statusr[self.statusr_bank(secure)] |= bit
@@ -210,7 +256,10 @@ class Mmio(Delivery):
         if name == "TYPER":
             return self.read_gicd_typer()
         if name == "IIDR":
-            return IIDR
+            return self.config.iidr  # 2: IMPDEF; Implementer 0x43B is Arm
+        if name == "MSI_TYPER":
+            # 2: Valid, CLR and SR, first SPI, number of SPIs
+            return 7 << 29 | 32 << 16 | len(self.config.spi_intids())
         if name == "TYPER2":
             return 0  # 2: RES0 unless GICv4.1
         if name == "ID":
@@ -290,7 +339,7 @@ class Mmio(Delivery):
         config = self.config
         lines = 31 if config.spis == 988 else config.spis // 32
         security = config.security and not self.ds  # RAZ when DS=1
-        value = lines | (config.id_bits - 1) << 19 | 1 << 24
+        value = lines | (config.id_bits - 1) << 19 | int(config.aff3) << 24
         value |= int(security) << 10 | int(config.nmi) << 9 | int(config.message_spis) << 16
         value |= int(config.range_selector) << 26 | int(not config.one_of_n) << 25
         if config.espis:

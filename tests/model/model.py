@@ -10,7 +10,8 @@ from .sysregs import SysRegs
 
 CALLS = (
     "frame_write",
-    "sysreg_access",
+    "mmio_write",
+    "sysreg_access",  # and the AArch32 forms through it
     "set_spi",
     "pulse_spi",
     "set_ppi",

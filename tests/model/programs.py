@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .config import ModelConfig
-from .mmio import GICD_ROWS, RD_ROWS, SGI_ROWS, Row
+from .mmio import GICM_ROWS, ROWS, SGI_ROWS, Row
 from .state import HCR_FMO, HCR_IMO, SCR_EEL2, SCR_FIQ, SCR_IRQ, SCR_NS
 from .sysregs import REGISTERS, TALL0, TALL1, TC, TDIR, encoding
 
-FRAME_ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS}
 BITMAPS = ("ISENABLER", "ICENABLER", "ISPENDR", "ICPENDR", "ISACTIVER", "ICACTIVER", "IGROUPR", "IGRPMODR", "INMIR")
 
 PER_INTID = [(name, 1) for name in BITMAPS] + [("IPRIORITYR", 8), ("ICFGR", 2), ("NSACR", 2)]
@@ -29,7 +28,7 @@ class Op(NamedTuple):
             frame, offset, *rest = self.args
             value = [f"{rest.pop(0):#x}"] if self.call == "frame_write" else []
             size, secure, index = rest
-            row = next((r.name for r in FRAME_ROWS[frame] if r.first <= offset <= r.last), "reserved")
+            row = next((r.name for r in ROWS[frame] if r.first <= offset <= r.last), "reserved")
             parts = [f"Frame.{frame}", f"{offset:#06x}", *value, str(size), f"secure={secure}", f"index={index}"]
             return f"gic.{self.call}({', '.join(parts)})  # {row}"
         if self.call == "set_context":
@@ -84,7 +83,7 @@ class Generator:
             (2, self.step_odd_sysreg),
             (1, self.step_hotplug),
         ]
-        if config.security or config.el2:
+        if config.security or config.el2 or config.nmi:
             self.steps.append((12, self.step_context))
         if config.message_spis and self.spis:
             self.steps.append((8, self.step_message))
@@ -104,12 +103,22 @@ class Generator:
         return [self.name_otherwise(op) for op in ops]
 
     def name_otherwise(self, op: Op) -> Op:
-        """Return a system-register operation with its register named by number or fields now and then."""
-        if op.call != "sysreg_access" or not isinstance(op.args[1], str) or self.rng.random() < 0.8:
+        """Return a register operation with its register named by number, fields or address now and then."""
+        if op.call.startswith("frame") and self.rng.random() < 0.1:
+            # A GICD_CTLR write is never moved: what it would hit instead may not be what its author meant.
+            odd = self.rng.random() < 0.05 and op.args[1] > 0x100
+            shift = self.rng.choice((0x10000, 0x20000, -0x10000, 0x4000_0000)) if odd else 0
+            return Op("by_address", (op, shift, self.pe() if self.rng.random() < 0.3 else None))
+        if op.call != "sysreg_access" or not isinstance(op.args[1], str) or self.rng.random() < 0.75:
             return op
         pe, name, value = op.args
         code = encoding(name)
         fields = (code >> 14, code >> 11 & 7, code >> 7 & 15, code >> 3 & 15, code & 7)
+        if self.rng.random() < 0.2 and "SGI" not in name:
+            return Op("cp15_access", (pe, *fields[1:], value and value & 0xFFFF_FFFF))
+        if self.rng.random() < 0.5 and value is not None and "SGI" in name:
+            opc1 = {"ICC_SGI1R_EL1": 0, "ICC_ASGI1R_EL1": 1, "ICC_SGI0R_EL1": 2}[name]
+            return Op("mcrr_access", (pe, opc1, 12, value))
         return Op("sysreg_access", (pe, self.rng.choice((code, fields)), value))
 
     def dump(self) -> list[Op]:
@@ -168,6 +177,8 @@ class Generator:
             if self.config.security:
                 ops.append(self.write("SGI", 0xD00, rng.getrandbits(32), secure=True, index=pe))
                 ops.append(self.write("SGI", 0xE00, rng.getrandbits(32), secure=True, index=pe))
+        if self.config.nmi:
+            ops += [self.bitmap_op("INMIR", rng.choice(self.sgis), secure=True, index=pe) for pe in self.pes]
         for intid in self.sgis + self.ppis:
             ops += [self.priority_op(intid, pe, secure=True) for pe in self.pes]
         for intid in self.spis:
@@ -177,8 +188,10 @@ class Generator:
             ops.append(self.route_op(intid, secure=True))
             if self.config.security:
                 ops.append(self.bitmap_op("IGRPMODR", intid, secure=True, value=rng.getrandbits(32)))
+        if self.config.nmi:
+            ops += [self.bitmap_op("INMIR", intid, secure=True) for intid in self.spis if rng.random() < 0.5]
         if rng.random() < 0.7:
-            ops += [self.context_op(pe) for pe in range(self.count)] if self.config.security else []
+            ops += [self.context_op(pe) for pe in range(self.count)]
         return ops
 
     def pe(self) -> int:
@@ -221,7 +234,7 @@ class Generator:
         """Return (frame, offset of the 32-bit word, bit) of an interrupt's field of ``per_intid`` bits."""
         frame = "SGI" if intid < 32 or 1024 <= intid < 1120 else "GICD"
         extended = frame == "GICD" and intid >= 4096
-        row = next(r for r in FRAME_ROWS[frame] if r.name == name + ("E" if extended else ""))
+        row = next(r for r in ROWS[frame] if r.name == name + ("E" if extended else ""))
         number = intid - 4096 if extended else intid - 1024 if frame == "SGI" and intid >= 1024 else intid
         bit = number * per_intid
         return frame, row.first + bit // 32 * 4, bit % 32
@@ -348,7 +361,7 @@ class Generator:
     def step_bitmap(self) -> list[Op]:
         """Write a set or clear register, sometimes reading it back."""
         rng = self.rng
-        weights = (6, 3, 6, 3, 2, 2, 3, 2 if self.config.security else 0, 4 if self.config.nmi else 0)
+        weights = (6, 3, 6, 3, 2, 2, 3, 2 if self.config.security else 0, 9 if self.config.nmi else 0)
         name, intid = rng.choices(BITMAPS, weights)[0], self.intid()
         ops = [self.bitmap_op(name, intid)]
         if rng.random() < 0.3:
@@ -446,7 +459,7 @@ class Generator:
         """Read or write any register of any frame at its proper size."""
         rng = self.rng
         frame = rng.choice(("GICD", "GICD", "RD", "SGI"))
-        row = rng.choice(FRAME_ROWS[frame])
+        row = rng.choice(ROWS[frame])
         offset, size = self.somewhere_in(row)
         if rng.random() < 0.7:
             return [self.read(frame, offset, size, index=self.pe())]
@@ -466,7 +479,7 @@ class Generator:
         """Access a frame in a way that no driver should."""
         rng = self.rng
         frame = rng.choice(("GICD", "RD", "SGI"))
-        row = rng.choice(FRAME_ROWS[frame])
+        row = rng.choice(ROWS[frame])
         offset, _ = self.somewhere_in(row)
         kind = rng.randrange(3)
         if kind == 0:
@@ -489,6 +502,9 @@ class Generator:
             if name.startswith("ICC_SRE") or REGISTERS[name].access != ("WO" if value is not None else "RO"):
                 return [Op("sysreg_access", (pe, encoding(name), value))]
             return []
+        if rng.random() < 0.3:
+            fields = (rng.choice((0, 0, 4, 6)), 12, rng.randrange(8, 13), rng.randrange(8))
+            return [Op("cp15_access", (pe, *fields, value and value & 0xFFFF_FFFF))]
         if rng.random() < 0.5:
             return [
                 Op("sysreg_access", (pe, (3, rng.choice((0, 4, 6)), 12, rng.randrange(8, 16), rng.randrange(8)), None))
@@ -518,9 +534,13 @@ class Generator:
         rng = self.rng
         intid = rng.choice(self.spis) if rng.random() < 0.9 else rng.getrandbits(13)
         offset = rng.choice((0x40, 0x40, 0x48, 0x50, 0x58))
+        frame = "GICD" if self.config.message_frame is None or rng.random() < 0.5 else "GICM"
         size = rng.choice((2, 4))
         value = intid if size == 2 or rng.random() < 0.8 else intid | rng.getrandbits(19) << 13
-        return [self.write("GICD", offset, value, size)]
+        if frame == "GICM" and rng.random() < 0.2:
+            row = rng.choice(GICM_ROWS)
+            return [self.read(frame, *self.somewhere_in(row))]
+        return [self.write(frame, offset, value, size)]
 
     def step_dpg(self) -> list[Op]:
         """Write the DPG bits of GICR_CTLR."""

@@ -14,6 +14,7 @@ from .sysregs import SysRegs
 
 LINES = LINE_IRQ | LINE_FIQ | LINE_NMI | LINE_WAKE
 END_OF = {"ICC_IAR0_EL1": "ICC_EOIR0_EL1", "ICC_IAR1_EL1": "ICC_EOIR1_EL1", "ICC_NMIAR1_EL1": "ICC_EOIR1_EL1"}
+ACCESSES = ("sysreg_access", "cp15_access", "mcrr_access")
 OTHER_END = {"ICC_EOIR0_EL1": "ICC_EOIR1_EL1", "ICC_EOIR1_EL1": "ICC_EOIR0_EL1"}
 
 
@@ -70,7 +71,16 @@ class ModelRun:
         if op.call == "deactivate_last":
             (pe,) = op.args
             return [Op("sysreg_access", (pe, "ICC_DIR_EL1", self.ended[pe].pop()))] if self.ended[pe] else []
+        if op.call == "by_address":
+            return [self.by_address(*op.args)]
         return [op]
+
+    def by_address(self, op: Op, shift: int, who: int | None) -> Op:
+        """Return an access by frame as one by physical address, moved by ``shift``, as PE ``who`` would make it."""
+        frame, offset, *rest = op.args
+        *middle, size, secure, index = rest
+        address = self.model.address_of(frame, offset, index) + shift
+        return Op(op.call.replace("frame", "mmio"), (address, *middle, size, secure if who is None else None, who or 0))
 
     def resolve_service(self, choice: int, el: int, careless: bool) -> list[Op]:
         """Acknowledge on a PE that is being signalled, in a state that may (or, careless, in the one it is in)."""
@@ -88,6 +98,8 @@ class ModelRun:
             scr = SCR_NS if group == G1NS else 0
             context = (pe.index, el, el == 3 or not scr, scr, 0, 0, pe.sctlr_nmi)
             ops.insert(0, Op("set_context", context))
+        if choice % 2:
+            ops += [Op("sysreg_access", (pe.index, look, None)) for look in ("ICC_RPR_EL1", "ICC_AP1R0_EL1")]
         return ops
 
     def resolve_idle(self, choice: int) -> list[Op]:
@@ -101,8 +113,8 @@ class ModelRun:
     def on_model(self, op: Op) -> object:
         """Carry out a plain operation on the model and remember what it acknowledged."""
         result = getattr(self.model, op.call)(*op.args)
-        if op.call == "sysreg_access":
-            pe, reg, _ = op.args
+        if op.call in ACCESSES and op.call != "mcrr_access":
+            pe, reg = op.args[0], op.args[1] if op.call == "sysreg_access" else (3, *op.args[1:5])
             name = SysRegs.name_of(reg)
             if name in END_OF and result.kind == "value" and not 1020 <= result.value <= 1023:
                 self.acknowledged[pe].append((result.value, END_OF[name]))
@@ -134,7 +146,7 @@ class Pair(ModelRun):
         import gicv3
 
         super().__init__(keywords)
-        self.frames = {"GICD": gicv3.Frame.GICD, "RD": gicv3.Frame.RD, "SGI": gicv3.Frame.SGI}
+        self.frames = {"GICD": gicv3.Frame.GICD, "RD": gicv3.Frame.RD, "SGI": gicv3.Frame.SGI, "GICM": gicv3.Frame.GICM}
         self.gic = gicv3.GICv3(gicv3.GICv3Config(**keywords))
         self.pushed = [0] * len(self.model.pes)
         self.known = list(self.pushed)
@@ -149,8 +161,8 @@ class Pair(ModelRun):
     def carry_out(self, op: Op) -> Difference | None:
         """Carry out one plain operation on both and compare everything that can be seen."""
         core, model = self.on_core(op), self.on_model(op)
-        if op.call == "sysreg_access":
-            is_read = op.args[2] is None
+        if op.call in ACCESSES:
+            is_read = op.args[-1] is None
             core, model = reduce_access(core, is_read), reduce_access(model, is_read)
         if core != model:
             return Difference(op, "result", core, model)
@@ -182,7 +194,7 @@ class Pair(ModelRun):
 def changes_nothing(op: Op) -> bool:
     """Tell whether an operation only looks."""
     if op.call != "sysreg_access":
-        return op.call == "frame_read"
+        return op.call in ("frame_read", "mmio_read")
     _, reg, value = op.args
     return value is None and SysRegs.name_of(reg) not in END_OF
 

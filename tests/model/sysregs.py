@@ -126,6 +126,30 @@ class SysRegs(Delivery):
         """Write a register."""
         self.sysreg_access(pe, reg, value)
 
+    def cp15_access(self, pe: int, opc1: int, crn: int, crm: int, opc2: int, value: int | None = None) -> Access:
+        """Carry out an AArch32 MRC (``value`` None) or MCR (5: the same fields name the same register)."""
+        name = self.name_of((3, opc1, crn, crm, opc2))
+        if name is None or REGISTERS[name].kind == "sgi" or name == "ICC_NMIAR1_EL1":
+            return Access("undefined")  # 5, pages: SGI registers by MCRR alone; no AArch32 NMIAR1
+        result = self.sysreg_access(pe, name, value)
+        if result.kind == "trap":
+            # EC 0x03, IL, condition valid and 14 (always)
+            iss = 1 << 24 | 14 << 20 | opc2 << 17 | opc1 << 14 | crn << 10 | crm << 1 | int(value is None)
+            return result._replace(syndrome=0x03 << 26 | 1 << 25 | iss)
+        return result._replace(value=result.value & 0xFFFF_FFFF)
+
+    def mcrr_access(self, pe: int, opc1: int, crm: int, value: int) -> Access:
+        """Carry out an AArch32 MCRR: CRm 12 with opc1 0, 1, 2 is SGI1R, ASGI1R, SGI0R (5)."""
+        name = {0: "ICC_SGI1R_EL1", 1: "ICC_ASGI1R_EL1", 2: "ICC_SGI0R_EL1"}.get(opc1) if crm == 12 else None
+        if name is None:
+            return Access("undefined")
+        result = self.sysreg_access(pe, name, value)
+        if result.kind == "trap":
+            # EC 0x04, IL, condition valid and 14 (always)
+            iss = 1 << 24 | 14 << 20 | opc1 << 16 | crm << 1
+            return result._replace(syndrome=0x04 << 26 | 1 << 25 | iss)
+        return result
+
     @staticmethod
     def split_encoding(reg: object) -> tuple[int, int, int, int, int]:
         """Return (op0, op1, CRn, CRm, op2) of any way to name a register."""
@@ -246,7 +270,7 @@ class SysRegs(Delivery):
 
     def read_pmr(self, pe: Pe) -> int:
         """Return ICC_PMR (6)."""
-        if self.nonsecure_view(pe):
+        if self.nonsecure_view(pe) and pe.pmr != 0xFF:  # 6: 0xFF stays as it is
             return pe.pmr << 1 & 0xFF if pe.pmr >= 0x80 else 0
         return pe.pmr
 
@@ -284,7 +308,7 @@ class SysRegs(Delivery):
         return (
             int(extended) << 19
             | int(config.range_selector) << 18
-            | 1 << 15
+            | int(config.aff3) << 15
             | 1 << 11  # 24 identifier bits, whatever the Distributor has
             | (config.priority_bits - 1) << 8
         )
