@@ -17,8 +17,6 @@ __all__ = ["HCR_FMO", "HCR_IMO", "LINE_FIQ", "LINE_IRQ", "LINE_NMI", "LINE_WAKE"
 class Delivery(State):
     """The rules between an interrupt and a PE's lines."""
 
-    # ---- one interrupt
-
     def group_of(self, irq: Interrupt) -> str:
         """Return the group of an interrupt (2.3)."""
         if irq.group:
@@ -45,8 +43,6 @@ class Delivery(State):
         if self.is_nmi(irq):
             return 0x80 if not self.ds and self.group_of(irq) == G1NS else 0x00  # 11
         return irq.priority
-
-    # ---- routing
 
     def participates(self, pe: Pe, irq: Interrupt, asleep: bool) -> bool:
         """Tell whether a PE that is awake, or asleep, may be chosen for a 1-of-N SPI (2.6)."""
@@ -101,8 +97,6 @@ class Delivery(State):
         """Return every interrupt that is ready for one PE, before its CPU interface has a say (2.5)."""
         own = [irq for irq in pe.irqs.values() if self.is_candidate(irq)]
         return own + [irq for irq in spis if self.target_of(irq) is pe]
-
-    # ---- the CPU interface
 
     def best_pending(self, pe: Pe, spis: list[Interrupt] | None = None) -> Interrupt | None:
         """Return the highest priority pending interrupt of a PE (2.5, 6); ``spis`` are the candidate ones."""
@@ -173,8 +167,6 @@ class Delivery(State):
         if best is not None and self.passes_mask(pe, best) and self.preempts(pe, best):
             return best
         return None
-
-    # ---- output lines
 
     def line_of(self, pe: Pe, irq: Interrupt) -> int:
         """Return the line that an interrupt raises on a PE (7)."""

@@ -117,8 +117,6 @@ WROD, RWOD, WRD, RRD = 8, 4, 2, 1  # 2: STATUSR bits
 class Mmio(Delivery):
     """Register reads and writes by frame and offset."""
 
-    # ---- entry points
-
     def frame_read(self, frame: str, offset: int, size: int = 4, secure: bool | None = None, index: int = 0) -> int:
         """Read ``size`` bytes; anything unreadable is zero."""
         secure = self.pes[index].secure if secure is None else secure
@@ -226,8 +224,6 @@ class Mmio(Delivery):
         """Return the copy of STATUSR that an access reaches: banked with two Security states, else one (2)."""
         return SECURE if secure or self.ds else NONSECURE
 
-    # ---- which interrupts a register's fields belong to, and who may touch them
-
     def fields(self, frame: str, row: Row, offset: int, size: int, pe: Pe) -> list[tuple[int, int, Interrupt]]:
         """Return (lowest bit, width, interrupt) for each implemented field of an access to a per-INTID register."""
         width, first = self.bits_per_intid(frame, row), self.first_intid(frame, row, offset)
@@ -245,8 +241,6 @@ class Mmio(Delivery):
         if frame == "SGI":
             return False  # 3.2: GICR_NSACR opens no register
         return name in levels and irq.nsacr >= levels[name]
-
-    # ---- reading
 
     def read_register(self, frame: str, row: Row, offset: int, size: int, secure: bool, pe: Pe) -> int:
         """Return the value of a readable register."""
@@ -371,8 +365,6 @@ class Mmio(Delivery):
             total += count
             ends.append(total - 1)
         return pe.index in ends
-
-    # ---- writing
 
     def write_register(self, frame: str, row: Row, offset: int, value: int, size: int, secure: bool, pe: Pe) -> None:
         """Write a writable register."""

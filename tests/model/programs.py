@@ -92,8 +92,6 @@ class Generator:
         if config.statusr:
             self.steps.append((4, self.step_statusr))
 
-    # ---- drawing
-
     def program(self, length: int) -> list[Op]:
         """Return ``length`` operations or a few more; most programs begin by setting the GIC up."""
         ops: list[Op] = self.prologue() if self.rng.random() < 0.9 else []
@@ -216,8 +214,6 @@ class Generator:
             return 0xFFFF_FFFF
         return one | self.rng.getrandbits(32) if roll < 0.9 else self.rng.getrandbits(32) & self.rng.getrandbits(32)
 
-    # ---- single operations
-
     def write(
         self, frame: str, offset: int, value: int, size: int = 4, secure: bool | None = None, index: int = 0
     ) -> Op:
@@ -295,8 +291,6 @@ class Generator:
             ich_hcr = rng.choice((0, TC, TALL0, TALL1, TDIR, rng.getrandbits(16)))
         nmi = config.nmi and rng.random() < 0.6
         return Op("set_context", (pe, el, secure, scr, hcr, ich_hcr, nmi))
-
-    # ---- steps: what software and devices do
 
     def step_acknowledge(self) -> list[Op]:
         """Acknowledge: usually where something is signalled, sometimes anywhere."""

@@ -92,8 +92,6 @@ def encoding(name: str) -> int:
 class SysRegs(Delivery):
     """System-register accesses of a PE in its reported context."""
 
-    # ---- entry points
-
     def sysreg_access(self, pe: int, reg: object, value: int | None = None) -> Access:
         """Read (``value`` None) or write a register named by name, encoding or (op0, op1, CRn, CRm, op2)."""
         who = self.pes[pe]
@@ -216,8 +214,6 @@ class SysRegs(Delivery):
             return "trap", 3
         return "value", 0
 
-    # ---- banks and views
-
     def bank(self, pe: Pe) -> str:
         """Return the bank of CTLR, BPR1, AP1R and IGRPEN1 that an access reaches: SCR_EL3.NS selects (5.3)."""
         if not self.has_el3():
@@ -241,8 +237,6 @@ class SysRegs(Delivery):
     def store_priority(self, value: int) -> int:
         """Drop the unimplemented low bits of a priority (6)."""
         return value & (0xFF << 8 - self.config.priority_bits & 0xFF)
-
-    # ---- reads
 
     def read_sysreg(self, pe: Pe, name: str) -> int:
         """Return the value of a readable register."""
@@ -341,8 +335,6 @@ class SysRegs(Delivery):
             value |= 1 << 63
         return value
 
-    # ---- writes
-
     def write_sysreg(self, pe: Pe, name: str, value: int) -> None:
         """Write a writable register."""
         bank = self.bank(pe)
@@ -422,8 +414,6 @@ class SysRegs(Delivery):
         """Return the INTID field of a write (5.1)."""
         return value & 0xFF_FFFF
 
-    # ---- acknowledge
-
     def observe(self, pe: Pe, irq: Interrupt | None, register: int) -> int:
         """Return what IAR or HPPIR of a group shows of an interrupt to the PE's state (8)."""
         if irq is None:
@@ -464,8 +454,6 @@ class SysRegs(Delivery):
         irq.latch = False  # 2.5
         irq.active = True
         return shown
-
-    # ---- end of interrupt
 
     def highest_active(self, pe: Pe) -> tuple[str, int | None] | None:
         """Return what runs: its group and its level, None for an NMI's; NMI, G0, G1S, G1NS on equal terms (8, 11)."""
@@ -530,8 +518,6 @@ class SysRegs(Delivery):
         if group == G0:
             return self.ds and not fiq_to_el3
         return group == G1NS and not irq_to_el3
-
-    # ---- SGIs
 
     def generate_sgi(self, pe: Pe, name: str, value: int) -> None:
         """Write ICC_SGI0R, ICC_SGI1R or ICC_ASGI1R (5.1, 9)."""

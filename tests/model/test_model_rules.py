@@ -292,9 +292,6 @@ def test_a_wrong_width_or_alignment_reads_zero(offset: int, size: int) -> None:
     assert model.frame_read("GICD", 0x420) == 0x8080_8080
 
 
-# ---- two Security states
-
-
 @pytest.mark.parametrize(("group", "modifier", "name"), [(0, 0, "G0"), (0, 1, "G1S"), (1, 0, "G1NS"), (1, 1, "G1NS")])
 def test_the_group_matrix(group: int, modifier: int, name: str) -> None:
     model = started(security=True)
