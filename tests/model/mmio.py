@@ -141,13 +141,18 @@ class Mmio(Delivery):
         """Read by physical address; where there is no frame, zero."""
         secure = self.pes[pe].secure if secure is None else secure
         place = self.find_frame(address)
-        return 0 if place is None else self.frame_read(place[0], place[1], size, secure, place[2])
+        if place is None:
+            self.counts["bad_access"] += 1
+            return 0
+        return self.frame_read(place[0], place[1], size, secure, place[2])
 
     def mmio_write(self, address: int, value: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> None:
         """Write by physical address; where there is no frame, ignored."""
         secure = self.pes[pe].secure if secure is None else secure
         place = self.find_frame(address)
-        if place is not None:
+        if place is None:
+            self.counts["bad_access"] += 1
+        else:
             self.frame_write(place[0], place[1], value, size, secure, place[2])
 
     def find_frame(self, address: int) -> tuple[str, int, int] | None:
@@ -214,7 +219,8 @@ class Mmio(Delivery):
         return {"IPRIORITYR": 8, "ICFGR": 2, "NSACR": 2, "IROUTER": 64}.get(name, 1)
 
     def note_bad_access(self, frame: str, index: int, secure: bool, bit: int) -> None:
-        """Record a reserved, read-only or write-only violation in the banked STATUSR (2)."""
+        """Count a reserved, read-only or write-only violation, and record it in the banked STATUSR (2)."""
+        self.counts["bad_access"] += 1
         if not self.config.statusr or frame == "GICM":
             return
         statusr = self.dist_statusr if frame == "GICD" else self.pes[index].statusr

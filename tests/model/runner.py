@@ -215,6 +215,11 @@ def run(keywords: dict[str, Any], ops: list[Op]) -> tuple[Difference | None, lis
         if difference is not None:
             return difference, pair.trace
     pair.gic.check()
+    for call, arguments in [("totals", ()), *(("counters", (pe,)) for pe in range(len(pair.model.pes)))]:
+        pair.trace.append(Op(call, arguments))
+        difference = pair.carry_out(pair.trace[-1])
+        if difference is not None:
+            return difference, pair.trace
     return None, pair.trace
 
 

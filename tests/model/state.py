@@ -110,7 +110,17 @@ class State:
         self.config = config
         self.pes = [Pe(i, affinity, config) for i, affinity in enumerate(config.affinity_list())]
         self.spis = {i: Interrupt(i) for i in [*config.spi_intids(), *config.espi_intids()]}
+        self.counts = {"bad_access": 0, "sgi_dropped": 0}  # what a host can ask about, no part of the architecture
+        self.taken = [{"sgi": 0, "ppi": 0, "spi": 0} for _ in self.pes]
         self.reset_distributor()
+
+    def totals(self) -> dict[str, int]:
+        """Return the counts of the whole GIC."""
+        return dict(self.counts)
+
+    def counters(self, pe: int) -> dict[str, int]:
+        """Return how many interrupts of each kind a PE acknowledged."""
+        return dict(self.taken[pe])
 
     def reset_distributor(self) -> None:
         """Reset GICD_* (2.7)."""

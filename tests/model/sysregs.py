@@ -453,6 +453,7 @@ class SysRegs(Delivery):
             pe.active_levels[group].add(priority >> self.level_shift())  # 6
         irq.latch = False  # 2.5
         irq.active = True
+        self.taken[pe.index]["sgi" if irq.is_sgi else "spi" if irq.is_spi else "ppi"] += 1
         return shown
 
     def highest_active(self, pe: Pe) -> tuple[str, int | None] | None:
@@ -525,13 +526,16 @@ class SysRegs(Delivery):
         row = FORWARD[self.ds, self.acts_secure(pe), name]
         for target in self.sgi_targets(pe, value):
             irq = target.irqs[intid]
-            if target.accessible and irq.nsacr >= row[self.group_of(irq)]:
+            if not target.accessible:
+                self.counts["sgi_dropped"] += 1  # hotplug: an SGI to an absent PE is dropped
+            elif irq.nsacr >= row[self.group_of(irq)]:
                 irq.latch = True
 
     def sgi_targets(self, pe: Pe, value: int) -> list[Pe]:
         """Return the PEs that an SGI register write names (5.1)."""
         if value >> 40 & 1:
-            return [other for other in self.pes if other is not pe]  # 5.1: IRM: all but self
+            # 5.1: IRM: all but self; hotplug: an absent PE is none of "all"
+            return [other for other in self.pes if other is not pe and other.accessible]
         selector = value >> 44 & 15 if self.config.range_selector else 0  # 5.1: RSS=0: RS is taken as 0
         cluster = (value >> 48 & 0xFF) << 32 | (value >> 32 & 0xFF) << 16 | (value >> 16 & 0xFF) << 8
         wanted = [cluster | selector * 16 + n for n in range(16) if value >> n & 1]
