@@ -47,7 +47,7 @@ class CpuContext:
     here. The other fields are what the GIC was last told by :meth:`Vcpu.set_context`.
     """
 
-    __slots__ = ("el", "engine", "hcr_el2", "nmi_enabled", "pc", "scr_el3", "secure", "x0")
+    __slots__ = ("el", "engine", "hcr_el2", "ich_hcr_el2", "nmi_enabled", "pc", "scr_el3", "secure", "x0")
 
     def __init__(self) -> None:
         self.engine: Any = None
@@ -61,6 +61,7 @@ class CpuContext:
         self.secure = False
         self.scr_el3: int | None = None
         self.hcr_el2: int | None = None
+        self.ich_hcr_el2 = 0
         self.nmi_enabled = False
 
 
@@ -166,10 +167,12 @@ class Vcpu:
 
     def set_context(
         self,
+        *,
         el: int = 1,
         secure: bool = False,
         scr_el3: int | None = None,
         hcr_el2: int | None = None,
+        ich_hcr_el2: int = 0,
         nmi_enabled: bool = False,
     ) -> None:
         """Record the Exception level and control registers the vCPU runs with, and tell the GIC if it is plugged.
@@ -177,12 +180,21 @@ class Vcpu:
         Parameters: as `GICv3.set_context`. Raises: ConfigError from the GIC, with nothing recorded.
         """
         if self.gicv3state is not None:
-            self.machine.gic.set_context(self.cpu_index, el, secure, scr_el3, hcr_el2, nmi_enabled)
+            self.machine.gic.set_context(
+                self.cpu_index,
+                el=el,
+                secure=secure,
+                scr_el3=scr_el3,
+                hcr_el2=hcr_el2,
+                ich_hcr_el2=ich_hcr_el2,
+                nmi_enabled=nmi_enabled,
+            )
         context = self.context
         context.el = el
         context.secure = secure
         context.scr_el3 = scr_el3
         context.hcr_el2 = hcr_el2
+        context.ich_hcr_el2 = ich_hcr_el2
         context.nmi_enabled = nmi_enabled
 
     def reset(self) -> None:

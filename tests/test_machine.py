@@ -307,12 +307,37 @@ def test_the_maintenance_output_comes_back_as_ppi_25_where_there_is_virtualizati
 def test_a_context_is_told_to_the_gic_and_kept_with_the_vcpu():
     machine = VirtMachine(cpus=1, max_cpus=2, security=True)
     cpu = machine.cpus[0]
-    cpu.set_context(el=3, secure=True, scr_el3=4, nmi_enabled=True)
+    cpu.set_context(el=3, secure=True, scr_el3=4, ich_hcr_el2=1 << 10, nmi_enabled=True)
     context = cpu.context
-    assert (context.el, context.secure, context.scr_el3, context.nmi_enabled) == (3, True, 4, True)
+    assert (context.el, context.secure, context.scr_el3, context.ich_hcr_el2) == (3, True, 4, 1 << 10)
+    assert context.nmi_enabled
     assert machine.gic.sysreg_access(0, "ICC_SRE_EL3").kind == "value"
     cpu.set_context(el=1)
     assert machine.gic.sysreg_access(0, "ICC_SRE_EL3").kind != "value"
+
+
+def test_a_context_with_nmi_turns_irq_into_nmi():
+    machine = VirtMachine(cpus=1, max_cpus=2, nmi=True)
+    cpu = machine.cpus[0]
+    arm(machine, cpu)
+    machine.gic.redist[0]["GICR_INMIR0"] = 1 << CpuPpi.TIMER_VIRT
+    cpu.set_output(CpuPpi.TIMER_VIRT, True)
+    assert cpu.lines == Line.IRQ
+    cpu.set_context(nmi_enabled=True)
+    assert cpu.lines == Line.NMI
+    cpu.set_context()
+    assert cpu.lines == Line.IRQ
+
+
+def test_a_context_with_ich_hcr_el2_traps_el1_accesses():
+    machine = VirtMachine(cpus=1, max_cpus=2, virtualization=True)
+    cpu = machine.cpus[0]
+    assert machine.gic.sysreg_access(0, "ICC_PMR_EL1").kind == "value"
+    cpu.set_context(ich_hcr_el2=1 << 10)
+    assert machine.gic.sysreg_access(0, "ICC_PMR_EL1").kind == "trap"
+    machine.reset()
+    assert cpu.context.ich_hcr_el2 == 0
+    assert machine.gic.sysreg_access(0, "ICC_PMR_EL1").kind == "value"
 
 
 def test_a_context_the_gic_refuses_is_not_kept(machine):
