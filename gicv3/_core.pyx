@@ -8,7 +8,7 @@ before it for its state. `Gic` locks, calls a part, and drains callbacks after u
 cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -34,9 +34,11 @@ ctypedef uint32_t u32
 ctypedef uint64_t u64
 
 include "core/bits.pxi"
-include "core/strict.pxi"
 include "core/state.pxi"
+include "core/strict.pxi"
 include "core/affinity.pxi"
+include "core/context.pxi"
+include "core/priority.pxi"
 include "core/decode.pxi"
 include "core/routing.pxi"
 include "core/delivery.pxi"
@@ -46,6 +48,7 @@ include "core/plain.pxi"
 include "core/icc_registers.pxi"
 include "core/distributor.pxi"
 include "core/redistributor.pxi"
+include "core/mmio.pxi"
 include "core/hotplug.pxi"
 include "core/check.pxi"
 include "core/arguments.pxi"
@@ -93,6 +96,75 @@ cdef class _LineBytes:
         view.internal = NULL
 
 
+cdef void forget_history(PeState *p) noexcept nogil:
+    """Clear what tells how a state came about, not what it is: places in a pool, drain marks, statistics."""
+    memset(&p.spi_q[0], 0, sizeof(p.spi_q))
+    memset(&p.acked[0], 0, sizeof(p.acked))
+    p.marks = 0
+
+
+@cython.final
+cdef class SavedPe:
+    """State of one PE, from `Gic.save_pe`: opaque, comparable."""
+
+    cdef Gic gic
+    cdef u32 index
+    cdef PeState hot
+    cdef PeCold cold
+
+    def __eq__(self, other):
+        cdef PeState mine, yours
+        if not isinstance(other, SavedPe):
+            return NotImplemented
+        mine = self.hot
+        yours = (<SavedPe>other).hot
+        forget_history(&mine)
+        forget_history(&yours)
+        return (memcmp(&mine, &yours, sizeof(PeState)) == 0
+                and memcmp(&self.cold, &(<SavedPe>other).cold, sizeof(PeCold)) == 0)
+
+    __hash__ = None
+
+
+cdef struct Change:
+    u32 pe
+    u8 old
+    u8 new
+
+
+cdef list take_changes(Gic gic):
+    """Empty the notify list: (PE, lines before, lines now) in order.
+
+    Nothing of Python happens under the lock here or elsewhere: an allocation may collect garbage, and a finalizer may
+    call this very GIC.
+    """
+    cdef u32 i, pe
+    cdef u32 count = 0
+    cdef Change *moved
+    cdef GicState *s = gic.s
+    cdef list result = []
+    with gic.mutex:
+        moved = <Change *>malloc(s.num_notify * sizeof(Change))
+        if moved != NULL:
+            count = s.num_notify
+            for i in range(count):
+                pe = s.notify[i]
+                moved[i].pe = pe
+                moved[i].old = gic.notified[pe]
+                moved[i].new = s.pe[pe].lines
+                s.pe[pe].marks &= <u8>~MARK_NOTIFY
+                gic.notified[pe] = s.pe[pe].lines
+            s.num_notify = 0
+    if moved == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            result.append((moved[i].pe, moved[i].old, moved[i].new))
+    finally:
+        free(moved)
+    return result
+
+
 cdef list tell_lines(callback, tuple change, list errors):
     """Call back for each line of one PE that moved; what is raised is collected, so that nothing is left untold."""
     pe, old, new = change
@@ -110,11 +182,14 @@ cdef list tell_lines(callback, tuple change, list errors):
 cdef class Gic:
     """The core's object; embedders use its subclass `gicv3.GICv3`, where every method is documented.
 
-    Thread safety: every public method takes the GIC's lock; callbacks run after it is released.
+    Thread safety: what changes state takes the GIC's lock, and callbacks run after it is released; what reads one word
+    (lines, counters) does not need it. Callbacks may run in the thread of another call that is draining already.
     """
 
-    def __cinit__(self, config, *_args, **_kwargs):
-        cdef u32 i, first = 0
+    def __cinit__(self, config=None, *_args, **_kwargs):
+        cdef u32 i
+        if type(config).__name__ != "GICv3Config":
+            raise TypeError(f"GICv3 takes one GICv3Config, got {config!r}")
         self.s = <GicState *>zalloc(sizeof(GicState))
         if self.s == NULL:
             raise MemoryError
@@ -152,12 +227,18 @@ cdef class Gic:
         self.notified = <u8 *>zalloc(s.num_pe)
         if self.notified == NULL or not state_alloc(s):
             raise MemoryError
-        for i, (base, count) in enumerate(config.regions):
+        first = 0
+        placed = []
+        for base, count in config.regions:
+            placed.append((base, first, count))
+            first += count
+        if first != s.num_pe or len(placed) != s.num_region:
+            raise ConfigError(f"redist_regions must hold {s.num_pe} PEs, got {first}")
+        for i, (base, first, count) in enumerate(sorted(placed)):
             s.region[i].base = base
             s.region[i].first = first
             s.region[i].count = count
-            first += <u32>count
-            s.pe[first - 1].flags |= PE_LAST
+            s.pe[first + count - 1].flags |= PE_LAST
         affinities = config.affinities
         for i in range(s.num_pe):
             if affinities is None:       # 16 PEs a cluster, carrying upwards
@@ -259,31 +340,24 @@ cdef class Gic:
     # --- outputs --------------------------------------------------------------------------------------------------
 
     cdef int drain(self) except -1:
-        """Run `on_line` for what changed since the last drain. State is final; a callback may call back in.
+        """Run `on_line` for what changed since the last drain, in order. State is final; a callback may call back in.
 
-        A nested call leaves the work to the outer one, so changes are told in order. If callbacks raise, the rest
-        still run.
+        One call drains at a time: a nested call, or one from another thread, leaves its changes to the one under way.
+        If callbacks raise, the rest still run; what is not an `Exception` (KeyboardInterrupt) ends the drain after the
+        changes in hand, and later ones wait for the next call.
         """
-        cdef u32 i, pe
-        cdef list moved
         cdef list errors = None
         if self.s.num_notify == 0 or self.draining:
             return 0
         self.draining = True
-        while True:
-            with self.mutex:
-                if self.s.num_notify == 0:
-                    self.draining = False
+        try:
+            while self.s.num_notify:
+                for change in take_changes(self):
+                    errors = tell_lines(self._on_line, change, errors)
+                if errors and not all(isinstance(error, Exception) for error in errors):
                     break
-                moved = []
-                for i in range(self.s.num_notify):
-                    pe = self.s.notify[i]
-                    self.s.pe[pe].marks &= <u8>~MARK_NOTIFY
-                    moved.append((pe, self.notified[pe], self.s.pe[pe].lines))
-                    self.notified[pe] = self.s.pe[pe].lines
-                self.s.num_notify = 0
-            for change in moved:
-                errors = tell_lines(self._on_line, change, errors)
+        finally:
+            self.draining = False
         if errors is not None:
             if len(errors) == 1:
                 raise errors[0]
@@ -300,21 +374,33 @@ cdef class Gic:
         cdef u32 pe
         if callback is not None and not callable(callback):
             raise ConfigError(f"on_line must be callable or None, got {callback!r}")
+        before = self._on_line   # let go of only after the lock is: its finalizer may call in
         with self.mutex:
             self._on_line = callback
             self.s.marks_wanted = MARK_POLL | (MARK_NOTIFY if callback is not None else 0)
             for pe in range(self.s.num_pe):                         # changes count from now on
                 self.notified[pe] = self.s.pe[pe].lines
+        del before
 
     def changed(self):
         """PEs whose lines moved since the last call, each once."""
         cdef u32 i
-        cdef list result
+        cdef u32 count = 0
+        cdef u32 *polled
         with self.mutex:
-            result = [self.s.poll[i] for i in range(self.s.num_poll)]
-            for i in range(self.s.num_poll):
-                self.s.pe[self.s.poll[i]].marks &= <u8>~MARK_POLL
-            self.s.num_poll = 0
+            polled = <u32 *>malloc(self.s.num_poll * sizeof(u32))
+            if polled != NULL:
+                count = self.s.num_poll
+                memcpy(polled, self.s.poll, count * sizeof(u32))
+                for i in range(count):
+                    self.s.pe[polled[i]].marks &= <u8>~MARK_POLL
+                self.s.num_poll = 0
+        if polled == NULL:
+            raise MemoryError
+        try:
+            result = [polled[i] for i in range(count)]
+        finally:
+            free(polled)
         return result
 
     @property
@@ -436,6 +522,9 @@ cdef class Gic:
             sysreg_access(self.s, index, encoding, &data, True)
         self.drain()
 
+    def __reduce_ex__(self, protocol):
+        raise TypeError(f"{type(self).__name__} cannot be copied or pickled")
+
     def _sysreg_access(self, pe, reg, value):
         """(ACCESS_* code, value) of a read (value None) or a write."""
         cdef u32 index = arg_pe(self, pe)
@@ -446,7 +535,7 @@ cdef class Gic:
         with self.mutex:
             code = sysreg_access(self.s, index, encoding, &data, write)
         self.drain()
-        return code, data
+        return code, 0 if write else data
 
     def _set_context(self, pe, u8 el, bint secure, scr_el3, hcr_el2, ich_hcr_el2, bint nmi_enabled):
         cdef u32 index = arg_pe(self, pe)
@@ -515,26 +604,30 @@ cdef class Gic:
         self.drain()
 
     def save_pe(self, pe):
-        """All state of one PE as bytes: redistributor, wires, CPU interface, context, accessibility; not the object."""
-        cdef u32 index = arg_pe(self, pe)
-        with self.mutex:
-            return (PyBytes_FromStringAndSize(<char *>&self.s.pe[index], sizeof(PeState))
-                    + PyBytes_FromStringAndSize(<char *>&self.s.cold[index], sizeof(PeCold)))
+        """All state of one PE: redistributor, wires, CPU interface, context, accessibility; not the vCPU object.
 
-    def restore_pe(self, pe, bytes saved):
-        """Put back what `save_pe` of the same PE of this GIC gave; makes no edge."""
+        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state.
+        """
+        cdef SavedPe saved = SavedPe.__new__(SavedPe)
+        saved.index = arg_pe(self, pe)
+        saved.gic = self
+        with self.mutex:
+            saved.hot = self.s.pe[saved.index]
+            saved.cold = self.s.cold[saved.index]
+        return saved
+
+    def restore_pe(self, pe, SavedPe saved not None):
+        """Put back what `save_pe` gave; makes no edge. ConfigError when it is another PE's or another GIC's."""
         cdef u32 index = arg_pe(self, pe)
         cdef PeState *p = &self.s.pe[index]
         cdef PeState before
-        cdef const char *data = saved
-        if len(saved) != sizeof(PeState) + sizeof(PeCold):
-            raise ConfigError(f"saved must be {sizeof(PeState) + sizeof(PeCold)} bytes from save_pe, got {len(saved)}")
-        if (<PeCold *>(data + sizeof(PeState))).affinity != self.s.cold[index].affinity:
-            raise ConfigError(f"saved must come from save_pe of PE {pe}, got another PE's")
+        if saved.gic is not self or saved.index != index:
+            raise ConfigError(f"saved must come from save_pe of PE {pe} of this GIC, got PE {saved.index}'s"
+                              f"{'' if saved.gic is self else ' of another GIC'}")
         with self.mutex:
             before = p[0]
-            memcpy(p, data, sizeof(PeState))
-            memcpy(&self.s.cold[index], data + sizeof(PeState), sizeof(PeCold))
+            p[0] = saved.hot
+            self.s.cold[index] = saved.cold
             # what the rest of the GIC knows of this PE is not the PE's to bring back
             memcpy(&p.spi_q[0], &before.spi_q[0], sizeof(p.spi_q))
             memcpy(&p.acked[0], &before.acked[0], sizeof(p.acked))
@@ -567,6 +660,8 @@ cdef class Gic:
         cdef u32 rule
         with self.mutex:
             rule = state_check(self.s, &failure)
+        if rule == CHECK_NO_MEMORY:
+            raise MemoryError
         if rule:
             where = [] if failure.pe == NO_PE else [f"PE {failure.pe}"]
             if failure.intid != INTID_NONE:
@@ -584,23 +679,38 @@ cdef class Gic:
 
     def state_digest(self):
         """A digest of all architectural state: equal for equal state, whatever history led to it."""
-        cdef PeState copy
+        cdef PeState *pes
         cdef u32 pe
         cdef GicState *s = self.s
-        cdef object digest = blake2b(digest_size=16)
+        cdef size_t hot = s.num_pe * sizeof(PeState)
+        cdef size_t cold = s.num_pe * sizeof(PeCold)
+        cdef size_t spis = SHARED_SLOTS * sizeof(Shared)
+        cdef size_t size = hot + cold + spis + sizeof(s.shared) + sizeof(s.nsacr)
+        cdef char *copy = <char *>malloc(size)
+        cdef u8 ds, enables, e1nwf, status_ns, status_s
+        cdef u32 rwp_left
+        if copy == NULL:
+            raise MemoryError
         with self.mutex:
-            digest.update(PyBytes_FromStringAndSize(<char *>&s.shared[0], sizeof(s.shared)))
-            digest.update(PyBytes_FromStringAndSize(<char *>&s.nsacr[0], sizeof(s.nsacr)))
-            digest.update(PyBytes_FromStringAndSize(<char *>s.spi, SHARED_SLOTS * sizeof(Shared)))
-            digest.update(bytes((s.ds, s.enables, s.statusr[0], s.statusr[1])))
+            memcpy(copy, s.pe, hot)
+            memcpy(copy + hot, s.cold, cold)
+            memcpy(copy + hot + cold, s.spi, spis)
+            memcpy(copy + hot + cold + spis, &s.shared[0], sizeof(s.shared))
+            memcpy(copy + hot + cold + spis + sizeof(s.shared), &s.nsacr[0], sizeof(s.nsacr))
+            ds = s.ds
+            enables = s.enables
+            e1nwf = s.e1nwf
+            rwp_left = s.rwp_left
+            status_ns = s.statusr[0]
+            status_s = s.statusr[1]
+        try:
+            pes = <PeState *>copy
             for pe in range(s.num_pe):
-                memcpy(&copy, &s.pe[pe], sizeof(PeState))
-                # places in a pool, drain marks and statistics are history, not state
-                memset(&copy.spi_q[0], 0, sizeof(copy.spi_q))
-                memset(&copy.acked[0], 0, sizeof(copy.acked))
-                copy.marks = 0
-                digest.update(PyBytes_FromStringAndSize(<char *>&copy, sizeof(PeState)))
-            digest.update(PyBytes_FromStringAndSize(<char *>s.cold, s.num_pe * sizeof(PeCold)))
+                forget_history(&pes[pe])
+            digest = blake2b(PyBytes_FromStringAndSize(copy, size), digest_size=16)
+        finally:
+            free(copy)
+        digest.update(repr((ds, enables, e1nwf, rwp_left, status_ns, status_s)).encode())
         return digest.digest()
 
     def memory(self):
@@ -622,15 +732,25 @@ cdef class Gic:
 
     def strict_log(self):
         """Findings of strict mode, oldest first, at most 1024: (rule, PE or None, INTID or None, value or place)."""
-        cdef u64 i, first
+        cdef u64 i, seen
+        cdef u64 first = 0
         cdef StrictEntry *entry
-        result = []
+        cdef StrictEntry *ring = <StrictEntry *>malloc(STRICT_RING * sizeof(StrictEntry))
+        if ring == NULL:
+            raise MemoryError
         with self.mutex:
-            first = self.s.strict_seen - STRICT_RING if self.s.strict_seen > STRICT_RING else 0
-            for i in range(first, self.s.strict_seen):
-                entry = &self.s.strict_ring[i % STRICT_RING]
+            memcpy(ring, self.s.strict_ring, STRICT_RING * sizeof(StrictEntry))
+            seen = self.s.strict_seen
+        if seen > STRICT_RING:
+            first = seen - STRICT_RING
+        result = []
+        try:
+            for i in range(first, seen):
+                entry = &ring[i % STRICT_RING]
                 result.append((_STRICT_RULES[entry.rule], None if entry.pe == NO_PE else entry.pe,
                                None if entry.intid == INTID_NONE else entry.intid, entry.detail))
+        finally:
+            free(ring)
         return result
 
     def strict_counts(self):
@@ -641,47 +761,59 @@ cdef class Gic:
         """What decides whether an interrupt reaches a PE, for explain.py; None when there is no such interrupt."""
         cdef GicState *s = self.s
         cdef u32 index = arg_pe(self, pe)
-        cdef PeState *p = &s.pe[index]
         cdef u32 number = <u32>arg_unsigned(intid, 0xFFFFFF, "intid")
         cdef u32 slot = private_slot(s, number)
         cdef bint shared = slot == NO_SLOT
-        cdef u32 latch, line, edge, enable, nmi
+        cdef u32 bit, latch, line, edge, enable, group, prio
+        cdef u32 target = NO_PE
+        cdef bint nmi, active, unmasked, preempts, split, secure, one_of_n = False, participates = True
+        cdef u64 irouter = 0
+        cdef PeState p
+        cdef u8 ds, enables
         if shared:
             slot = shared_slot(s, number)
             if slot == NO_SLOT:
                 return None
+        bit = slot & 31
         with self.mutex:
+            p = s.pe[index]
             if shared:
                 latch = s.shared[slot >> 5].latch
                 line = s.shared[slot >> 5].line | s.shared[slot >> 5].message
                 edge = s.shared[slot >> 5].edge
                 enable = s.shared[slot >> 5].enable
                 nmi = shared_is_nmi(s, slot)
+                irouter = s.spi[slot].irouter
+                one_of_n = spi_is_one_of_n(s, slot)
+                target = s.spi[slot].queued_pe if one_of_n else s.spi[slot].target
             else:
-                latch = private_word(s, p, slot >> 5).latch
-                line = private_word(s, p, slot >> 5).line
-                edge = private_word(s, p, slot >> 5).edge
+                latch = private_word(s, &s.pe[index], slot >> 5).latch
+                line = private_word(s, &s.pe[index], slot >> 5).line
+                edge = private_word(s, &s.pe[index], slot >> 5).edge
                 enable = s.cold[index].enable[slot >> 5]
-                nmi = private_is_nmi(s, p, slot)
-            group = intid_group(s, p, number)
-            prio = nmi_prio(s, group) if nmi else intid_priority(s, p, number)
-            facts = {
-                "shared": shared, "latch": bool(latch >> (slot & 31) & 1), "line": bool(line >> (slot & 31) & 1),
-                "edge": bool(edge >> (slot & 31) & 1), "enabled": bool(enable >> (slot & 31) & 1), "nmi": bool(nmi),
-                "active": bool(intid_active(s, p, number)), "group": group, "priority": prio,
-                "group_enabled": bool(s.enables >> group & 1), "igrpen": bool(p.igrpen >> group & 1),
-                "accessible": bool(p.flags & PE_ACCESSIBLE), "asleep": bool(p.flags & PE_ASLEEP),
-                "hpp": p.hpp, "hpp_priority": p.hpp_prio, "pmr": p.pmr, "running": p.running,
-                "mask": p.preempt_mask[group], "lines": p.lines, "fiq": bool(p.fiq_groups >> group & 1),
-                "ds": bool(s.ds), "secure": bool(pe_secure(s, p)), "el": p.el,
-                "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1],
-                "eoimode": bool(eoi_split(s, p)), "irouter": None, "target": None, "one_of_n": False,
-                "participates": True,
-            }
-            if shared:
-                facts["irouter"] = s.spi[slot].irouter
-                facts["one_of_n"] = bool(spi_is_one_of_n(s, slot))
-                target = s.spi[slot].queued_pe if facts["one_of_n"] else s.spi[slot].target
-                facts["target"] = None if target == NO_PE else target
-                facts["participates"] = bool(pe_participates(s, p) & (1 << group | 1 << (SLEEPER_SETS + group)))
-        return facts
+                nmi = private_is_nmi(s, &s.pe[index], slot)
+            group = intid_group(s, &s.pe[index], number)
+            prio = nmi_prio(s, group) if nmi else intid_priority(s, &s.pe[index], number)
+            active = intid_active(s, &s.pe[index], number)
+            unmasked = pe_unmasked(s, &s.pe[index], prio, nmi)
+            preempts = pe_preempts(&s.pe[index], prio, group, nmi)
+            split = eoi_split(s, &s.pe[index])
+            secure = pe_secure(s, &s.pe[index])
+            if one_of_n:
+                participates = pe_participates(s, &s.pe[index]) & (1 << group | 1 << (SLEEPER_SETS + group)) != 0
+            ds = s.ds
+            enables = s.enables
+        return {
+            "shared": shared, "latch": bool(latch >> bit & 1), "line": bool(line >> bit & 1),
+            "edge": bool(edge >> bit & 1), "enabled": bool(enable >> bit & 1), "nmi": nmi, "active": active,
+            "group": group, "priority": prio, "group_enabled": bool(enables >> group & 1),
+            "igrpen": bool(p.igrpen >> group & 1), "accessible": bool(p.flags & PE_ACCESSIBLE),
+            "asleep": bool(p.flags & PE_ASLEEP), "hpp": p.hpp, "hpp_priority": p.hpp_prio, "pmr": p.pmr,
+            "running": p.running, "mask": p.preempt_mask[group], "unmasked": unmasked, "preempts": preempts,
+            "signalled": bool(p.lines & (LINE_IRQ | LINE_FIQ | LINE_NMI)) and p.hpp == number,
+            "output": "FIQ" if p.fiq_groups >> group & 1 else "NMI" if p.lines & LINE_NMI else "IRQ",
+            "ds": bool(ds), "secure": secure, "el": p.el,
+            "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
+            "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,
+            "participates": participates,
+        }

@@ -23,26 +23,28 @@ class Gate(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """The gates between an interrupt and a PE, in the order in which the interrupt meets them."""
+    """The gates between an interrupt and a PE, in the order in which the interrupt meets them.
+
+    ``delivered`` is True when the interrupt is being signalled to the PE now, on ``output``. The last gate, "context",
+    may be closed even then: the line is up, but the PE cannot acknowledge where it executes.
+    """
 
     intid: int
     pe: int
     gates: tuple[Gate, ...]
     output: str
+    delivered: bool
 
     @property
     def blocking(self) -> tuple[Gate, ...]:
         """The closed gates; the first one is what to look at first."""
         return tuple(gate for gate in self.gates if not gate.is_open)
 
-    @property
-    def delivered(self) -> bool:
-        """True when the interrupt is being signalled to the PE now."""
-        return not self.blocking
-
     def __str__(self) -> str:
         if self.delivered:
             verdict = f"INTID {self.intid} is signalled to PE {self.pe} on {self.output}."
+            if self.blocking:
+                verdict += f" But {self.blocking[0].found}."
         else:
             first = self.blocking[0]
             verdict = f"INTID {self.intid} does not reach PE {self.pe}: {first.found}. {first.remedy}"
@@ -85,7 +87,8 @@ def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
         return Gate("pending", True, "acknowledged, and nothing new came")
     if intid < 16:
         return Gate("pending", False, "it is not pending: no SGI was sent, or it was taken or dropped",
-                    "Send it by ICC_SGI1R_EL1 with this PE's affinity; an SGI to an absent vCPU is dropped.")
+                    "Send it by ICC_SGI1R_EL1 with this PE's affinity (Aff0 above 15 needs the range selector). "
+                    "An SGI to an absent vCPU is dropped.")
     config = _register("ICFGR", intid, 16, facts["shared"])
     if facts["edge"]:
         why = "is high, but no edge came since" if facts["line"] else "is low"
@@ -111,7 +114,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
              "Clear GICR_WAKER.ProcessorSleep and wait for ChildrenAsleep to read 0."),
         Gate("enabled", facts["enabled"], f"{enabler} has its bit " + ("set" if facts["enabled"] else "clear"),
              f"Set its bit in {enabler}" + (f"; it is {name}, so Non-secure writes are ignored." if secret else ".")),
-        Gate("security", True, f"{name}; FIQ here" if facts["fiq"] else f"{name}; IRQ here"),
+        Gate("security", True, f"{name}: {facts['output']} here"),
         Gate("group enable", facts["group_enabled"], f"GICD_CTLR.{grp_bit} is {int(facts['group_enabled'])}",
              f"Set GICD_CTLR.{grp_bit}, or move the interrupt to an enabled group (GICD/GICR_IGROUPR)."),
         Gate("CPU interface enable", facts["igrpen"], f"{igrpen} is {int(facts['igrpen'])}", f"Set {igrpen}."),
@@ -132,20 +135,19 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
     first = f"INTID {facts['hpp']} of priority {facts['hpp_priority']:#04x} goes first"
     gates.append(Gate("best", not ahead, first if ahead else "nothing of higher priority waits",
                       "Serve the other one first, or raise the priority."))
-    masked = prio >= facts["pmr"] and not facts["nmi"]
+    masked = not facts["unmasked"]
     relation = "is not above" if masked else "is above"
     gates.append(Gate("priority mask", not masked, f"priority {prio:#04x} {relation} ICC_PMR_EL1 = {facts['pmr']:#04x}",
                       "Write a larger value to ICC_PMR_EL1, or give the interrupt a smaller priority value."))
     mask, running = facts["mask"], facts["running"]
-    held = running != _IDLE and (prio & mask) >= (running & mask) and not facts["nmi"]
-    gates.append(Gate("preemption", not held or facts["active"],
+    gates.append(Gate("preemption", facts["preempts"] or facts["active"],
                       "nothing is active at this PE" if running == _IDLE else
                       f"group priority {prio & mask:#04x} against running {running & mask:#04x}",
                       "End the active interrupt (ICC_EOIR), raise the priority by more than the binary point hides, "
                       "or lower ICC_BPR."))
     reach = ("may be taken", "EL0 has no access to the CPU interface", "ICC accesses trap to EL2",
              "ICC accesses trap to EL3", "HCR_EL2 redirects ICC accesses to the virtual CPU interface")[facts["access"]]
-    gates.append(Gate("context", facts["access"] in (0, 1), f"at EL{facts['el']}: {reach}",
+    gates.append(Gate("context", facts["access"] == 0, f"at EL{facts['el']}: {reach}",
                       "The line is up all the same; the handler must run where it can acknowledge."))
     return gates
 
@@ -155,6 +157,6 @@ def explain(gic: GICv3, intid: int, pe: int) -> Explanation:
     facts = gic._facts(intid, pe)
     if facts is None:
         gate = Gate("implemented", False, "this GIC has no such INTID", "See GICv3Config: spis, espis, eppis.")
-        return Explanation(intid, pe, (gate,), "")
-    output = "FIQ" if facts["fiq"] else "IRQ"
-    return Explanation(intid, pe, (Gate("implemented", True, "exists"), *_gates(facts, intid, pe)), output)
+        return Explanation(intid, pe, (gate,), "", False)
+    gates = (Gate("implemented", True, "exists"), *_gates(facts, intid, pe))
+    return Explanation(intid, pe, gates, facts["output"], facts["signalled"])

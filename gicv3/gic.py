@@ -93,6 +93,10 @@ class GICv3Config:
         for name in ("cpus", "spis", "espis", "eppis", "priority_bits", "id_bits", "iidr", "settle_steps", "dist_base"):
             if getattr(self, name) is not None:
                 as_index(getattr(self, name))  # a float is a TypeError
+        for name, rows in (("affinities", False), ("redist_regions", True), ("pidr", True)):
+            value = getattr(self, name)
+            if value is not None:        # kept as tuples: what was checked here must not change later
+                object.__setattr__(self, name, tuple(tuple(row) if rows else as_index(row) for row in value))
         if (self.cpus is None) == (self.affinities is None):
             raise ConfigError("exactly one of cpus and affinities must be given")
         if not 1 <= self.num_pe <= 65536:
@@ -134,8 +138,8 @@ class GICv3Config:
 
     def has(self, feature: str) -> bool:
         """True when the switch that a register row names in `needs` is on."""
-        return getattr(self, feature, None) not in (None, False) and (feature == "message_frame"
-                                                                      or bool(getattr(self, feature)))
+        value = getattr(self, feature, None)
+        return value is not None if feature == "message_frame" else bool(value)
 
     def _check_map(self) -> None:
         """Frames must be aligned, inside 52 bits, apart from each other, and hold every PE exactly once."""
@@ -168,7 +172,8 @@ class GICv3Config:
 
 
 _A32_COMMON = 1 << 25 | 1 << 24 | 0xE << 20  # IL, CV, condition "always"
-_MCRR = {(0, 12): SysReg.ICC_SGI1R_EL1, (1, 12): SysReg.ICC_ASGI1R_EL1, (2, 12): SysReg.ICC_SGI0R_EL1}
+_CP15 = frozenset(encode(*row.encoding) for row in SYSREGS if row.aarch32)
+_MCRR = {(0, 12): SysReg["ICC_SGI1R_EL1"], (1, 12): SysReg["ICC_ASGI1R_EL1"], (2, 12): SysReg["ICC_SGI0R_EL1"]}
 _ACCESS_KINDS = (("value", 0), ("undefined", 1), ("trap", 2), ("trap", 3), ("virtual", 1))
 
 
@@ -254,6 +259,8 @@ class GICv3(Gic):
         """
         if value is not None and not 0 <= value <= 0xFFFF_FFFF:
             raise ConfigError(f"value must be in 0..0xffffffff, got {value:#x}")
+        if encode(3, opc1, crn, crm, opc2) not in _CP15:
+            return Access("undefined")
         access = self.sysreg_access(pe, (3, opc1, crn, crm, opc2), value)
         if access.kind == "trap":
             fields = opc2 << 17 | opc1 << 14 | crn << 10 | crm << 1 | (value is None)

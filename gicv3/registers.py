@@ -146,8 +146,8 @@ REGISTERS: tuple[Reg, ...] = (
 class SysRow(NamedTuple):
     """One system register: its encoding (op0, op1, CRn, CRm, op2), access kind, trap class, and what it needs.
 
-    ``trap`` is the class that decides redirection and trapping (section "Banks, redirection and traps" of the design
-    notes): group0, group1, common, sgi, dir, or none. ``min_el`` is the lowest Exception level with access.
+    ``trap`` is the class that decides redirection and trapping: group0, group1, common, sgi, dir, or none. ``min_el``
+    is the lowest Exception level with access. ``aarch32`` says whether MCR and MRC reach the register too.
     """
 
     name: str
@@ -158,6 +158,7 @@ class SysRow(NamedTuple):
     index: int = 0  # type: ignore[assignment]
     write_mask: int = 0xFFFF_FFFF_FFFF_FFFF
     needs: str = ""
+    aarch32: bool = True
 
 
 def encode(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
@@ -178,12 +179,12 @@ SYSREGS: tuple[SysRow, ...] = (
       for n in range(4)),
     *(SysRow(f"ICC_AP1R{n}_EL1", (3, 0, 12, 9, n), "RW", "group1", index=n, write_mask=0x8000_0000_FFFF_FFFF)
       for n in range(4)),
-    SysRow("ICC_NMIAR1_EL1", (3, 0, 12, 9, 5), "RO", "group1", needs="nmi"),
+    SysRow("ICC_NMIAR1_EL1", (3, 0, 12, 9, 5), "RO", "group1", needs="nmi", aarch32=False),
     SysRow("ICC_DIR_EL1", (3, 0, 12, 11, 1), "WO", "dir", write_mask=_INTID),
     SysRow("ICC_RPR_EL1", (3, 0, 12, 11, 3), "RO"),
-    SysRow("ICC_SGI1R_EL1", (3, 0, 12, 11, 5), "WO", "sgi", write_mask=_SGI),
-    SysRow("ICC_ASGI1R_EL1", (3, 0, 12, 11, 6), "WO", "sgi", write_mask=_SGI),
-    SysRow("ICC_SGI0R_EL1", (3, 0, 12, 11, 7), "WO", "sgi", write_mask=_SGI),
+    SysRow("ICC_SGI1R_EL1", (3, 0, 12, 11, 5), "WO", "sgi", write_mask=_SGI, aarch32=False),
+    SysRow("ICC_ASGI1R_EL1", (3, 0, 12, 11, 6), "WO", "sgi", write_mask=_SGI, aarch32=False),
+    SysRow("ICC_SGI0R_EL1", (3, 0, 12, 11, 7), "WO", "sgi", write_mask=_SGI, aarch32=False),
     SysRow("ICC_IAR1_EL1", (3, 0, 12, 12, 0), "RO", "group1"),
     SysRow("ICC_EOIR1_EL1", (3, 0, 12, 12, 1), "WO", "group1", write_mask=_INTID),
     SysRow("ICC_HPPIR1_EL1", (3, 0, 12, 12, 2), "RO", "group1"),

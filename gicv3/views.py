@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import index as as_index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.registers import REGISTERS, Reg
@@ -72,7 +73,7 @@ class FrameView:
         return hash((id(self._gic), self._prefix, self.index))
 
     def __repr__(self) -> str:
-        return f"<{self._prefix}* of PE {self.index}>" if self._prefix == "GICR_" else "<GICD_*>"
+        return f"<{self._prefix}* of PE {self.index}>" if self._prefix == "GICR_" else f"<{self._prefix}*>"
 
 
 class RedistView(FrameView):
@@ -157,6 +158,7 @@ class Views(Sequence):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
+        index = as_index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
         return self._make(self._gic, index % len(self))

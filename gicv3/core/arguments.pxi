@@ -48,7 +48,7 @@ cdef bint arg_secure(Gic gic, secure, u32 pe) except -1:
 cdef u32 arg_frame(frame) except? 0xFFFFFFFF:
     cdef object number = frame if isinstance(frame, int) else as_index(frame)
     if not 0 <= number < NUM_FRAMES:
-        raise ConfigError(f"frame must be GICD, RD or SGI (0..2), got {frame}")
+        raise ConfigError(f"frame must be GICD, RD, SGI or GICM (0..3), got {frame}")
     return number
 
 

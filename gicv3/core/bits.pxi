@@ -1,4 +1,4 @@
-# Field masks, bit scans and INTID classes: a leaf, no state.
+# Field masks, bit scans and the numbers of things: a leaf, no state.
 
 cdef extern from *:
     """
@@ -84,6 +84,25 @@ cdef enum:
     FEAT_MESSAGE_FRAME = 1024
 
 cdef enum:
+    # Rules of strict mode: strict.pxi has their texts
+    STRICT_BAD_ACCESS = 0
+    STRICT_SLEEP_WITH_GROUPS
+    STRICT_WAKE_TOO_EARLY
+    STRICT_EOI_NOTHING_ACTIVE
+    STRICT_EOI_ORDER
+    STRICT_EOI_GROUP
+    STRICT_DIR_WITHOUT_EOIMODE
+    STRICT_DIR_NOT_ACTIVE
+    STRICT_ICFGR_ENABLED
+    STRICT_DS_ENABLED
+    STRICT_ROUTE_UNKNOWN
+    STRICT_IRM_UNSUPPORTED
+    STRICT_RS_UNSUPPORTED
+    STRICT_SGI_NO_TARGET
+    STRICT_AP_WRITE
+    STRICT_RULES
+
+cdef enum:
     # GICR_WAKER
     WAKER_SLEEP = 2              # ProcessorSleep
     WAKER_CHILDREN = 4           # ChildrenAsleep
@@ -107,21 +126,3 @@ cdef inline u32 private_intid(u32 slot) noexcept nogil:
 
 cdef inline u32 shared_intid(u32 slot) noexcept nogil:
     return slot if slot < FIRST_ESPI_SLOT else slot - FIRST_ESPI_SLOT + FIRST_ESPI
-
-
-cdef inline u32 private_slot(GicState *s, u32 intid) noexcept nogil:
-    """The slot of an implemented SGI, PPI or EPPI; NO_SLOT for anything else."""
-    if intid < NUM_PRIVATE:
-        return intid
-    if intid - FIRST_EPPI < s.num_eppi:
-        return intid - 1024
-    return NO_SLOT
-
-
-cdef inline u32 shared_slot(GicState *s, u32 intid) noexcept nogil:
-    """The slot of an implemented SPI or ESPI; NO_SLOT for anything else."""
-    if intid - NUM_PRIVATE < s.num_spi:
-        return intid
-    if intid - FIRST_ESPI < s.num_espi:
-        return intid - FIRST_ESPI + FIRST_ESPI_SLOT
-    return NO_SLOT

@@ -18,9 +18,12 @@ _INVARIANTS = {
     14: "unimplemented bits of SPI state are 0",
     15: "a PE is plain exactly when nothing about it is special",
     16: "the 1-of-N sets hold exactly the PEs that participate or may be woken",
-    17: "a 1-of-N SPI waits at a participant, at a PE being woken, or is homeless because there is none",
+    17: "a 1-of-N SPI waits at a participant; where there is none, at a PE being woken or nowhere, and is listed",
     18: "ChildrenAsleep blocks delivery exactly while it differs from awake",
 }
+
+cdef enum:
+    CHECK_NO_MEMORY = 0xFFFFFFFFU
 
 cdef struct Failure:
     u32 rule
@@ -138,6 +141,7 @@ cdef u32 check_spi(GicState *s, u32 slot, Failure *f) noexcept nogil:
     cdef Shared *spi = &s.spi[slot]
     cdef u32 intid = shared_intid(slot)
     cdef u32 wanted, level, group
+    cdef bint homeless
     cdef SpiQueue *q
     if spi.prio & ~s.prio_mask:
         return check_fail(f, 12, NO_PE, intid)
@@ -152,9 +156,11 @@ cdef u32 check_spi(GicState *s, u32 slot, Failure *f) noexcept nogil:
             if wanted == NO_PE:
                 if set_next(s, group, 0) != NO_PE or set_next(s, SLEEPER_SETS + group, 0) != NO_PE:
                     return check_fail(f, 17, NO_PE, intid)
-            elif not set_has(s, group, wanted) and not set_has(s, SLEEPER_SETS + group, wanted):
-                return check_fail(f, 17, wanted, intid)
-        if (s.homeless[slot >> 5] >> (slot & 31) & 1) != (spi_candidate(s, slot) and wanted == NO_PE):
+            elif not set_has(s, group, wanted):
+                if not set_has(s, SLEEPER_SETS + group, wanted) or set_next(s, group, 0) != NO_PE:
+                    return check_fail(f, 17, wanted, intid)
+        homeless = spi_candidate(s, slot) and (wanted == NO_PE or not set_has(s, group, wanted))
+        if (s.homeless[slot >> 5] >> (slot & 31) & 1) != homeless:
             return check_fail(f, 17, wanted, intid)
     elif spi_candidate(s, slot):
         wanted = spi.target
@@ -242,7 +248,7 @@ cdef u32 state_check(GicState *s, Failure *f) noexcept nogil:
     cdef u32 failed = 0
     cdef SharedWord *w
     if best == NULL:
-        return 0
+        return CHECK_NO_MEMORY
     for pe in range(s.num_pe * NUM_GROUPS):
         best[pe] = KEY_NONE
     for word in range(SHARED_WORDS):

@@ -1,187 +1,4 @@
-# ICC_*: contexts and banks, acknowledge, EOI, deactivation, SGI generation.
-
-cdef enum:
-    # What the architecture does with a system-register access
-    ACCESS_VALUE = 0
-    ACCESS_UNDEFINED = 1
-    ACCESS_TRAP_EL2 = 2
-    ACCESS_TRAP_EL3 = 3
-    ACCESS_VIRTUAL = 4           # redirected to ICV_*: the virtual CPU interface answers
-    # Trap classes: index of PeState.access
-    TRAP_GROUP0 = 0
-    TRAP_GROUP1 = 1
-    TRAP_COMMON = 2
-    TRAP_SGI = 3
-    TRAP_DIR = 4
-    TRAP_NONE = 5
-    # SCR_EL3 and HCR_EL2
-    SCR_NS = 1
-    SCR_IRQ = 2
-    SCR_FIQ = 4
-    SCR_EEL2 = 0x40000
-    HCR_FMO = 8
-    HCR_IMO = 16
-    ICH_HCR_TC = 0x400           # trap common and SGI registers
-    ICH_HCR_TALL0 = 0x800
-    ICH_HCR_TALL1 = 0x1000
-    ICH_HCR_TDIR = 0x4000
-    # ICC_CTLR_EL1 / EL3
-    CTLR_CBPR = 1
-    CTLR_EOIMODE = 2
-    CTLR_PMHE = 0x40
-    CTLR_A3V = 0x8000
-    CTLR_IDBITS_24 = 0x800
-    CTLR_RSS = 0x40000
-    CTLR_EXTRANGE = 0x80000
-    # Which SGI register
-    SGI0R = 0
-    SGI1R = 1
-    ASGI1R = 2
-
-
-# --- context ----------------------------------------------------------------------------------------------------
-
-cdef inline bint has_el3(GicState *s) noexcept nogil:
-    return (s.features & FEAT_SECURITY) != 0
-
-
-cdef inline bint pe_secure(GicState *s, PeState *p) noexcept nogil:
-    """Secure state, EL3 included; a PE without EL3 is Non-secure."""
-    return has_el3(s) and (p.secure or p.el == 3)
-
-
-cdef inline bint pe_el3(GicState *s, PeState *p) noexcept nogil:
-    return has_el3(s) and p.el == 3
-
-
-cdef inline u32 pe_bank(GicState *s, PeState *p) noexcept nogil:
-    """Which copy of a banked ICC register an access reaches: G1S or G1NS (architecture notes 5.3)."""
-    if not has_el3(s):
-        return G1NS
-    if p.el == 3:
-        return G1NS if cold_of(s, p).scr_el3 & SCR_NS else G1S
-    return G1S if p.secure else G1NS
-
-
-cdef inline bint pe_ns_view(GicState *s, PeState *p) noexcept nogil:
-    """True when priorities are shown shifted: Non-secure access with SCR_EL3.FIQ set."""
-    return has_el3(s) and not pe_secure(s, p) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
-
-
-cdef void pe_context(GicState *s, PeState *p) noexcept nogil:
-    """Derive from the context which groups are FIQs and what an access of each trap class meets (5.3 and 7)."""
-    cdef bint secure = pe_secure(s, p)
-    cdef bint el2 = (s.features & FEAT_EL2) != 0 and (not secure or (cold_of(s, p).scr_el3 & SCR_EEL2) != 0)
-    cdef bint fmo, imo, fiq, irq
-    cdef u32 i, ich_hcr
-    p.fiq_groups = 1 << G0
-    if not s.ds:
-        if not secure or p.el == 3:
-            p.fiq_groups |= 1 << G1S
-        if secure:
-            p.fiq_groups |= 1 << G1NS
-    for i in range(TRAP_NONE):
-        p.access[i] = ACCESS_UNDEFINED if p.el == 0 else ACCESS_VALUE
-    if p.el == 0 or p.el == 3:
-        pe_plain(s, p)
-        return
-    fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
-    irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
-    if fiq:
-        p.access[TRAP_GROUP0] = ACCESS_TRAP_EL3
-    if irq:
-        p.access[TRAP_GROUP1] = ACCESS_TRAP_EL3
-    if fiq and irq:
-        p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL3
-    if p.el == 1 and el2:
-        fmo = (cold_of(s, p).hcr_el2 & HCR_FMO) != 0
-        imo = (cold_of(s, p).hcr_el2 & HCR_IMO) != 0
-        if fmo:
-            p.access[TRAP_GROUP0] = ACCESS_VIRTUAL
-        if imo:
-            p.access[TRAP_GROUP1] = ACCESS_VIRTUAL
-        if fmo or imo:
-            p.access[TRAP_COMMON] = p.access[TRAP_DIR] = ACCESS_VIRTUAL
-            p.access[TRAP_SGI] = ACCESS_TRAP_EL2
-        ich_hcr = cold_of(s, p).ich_hcr_el2      # these traps come before any redirection
-        if ich_hcr & ICH_HCR_TALL0:
-            p.access[TRAP_GROUP0] = ACCESS_TRAP_EL2
-        if ich_hcr & ICH_HCR_TALL1:
-            p.access[TRAP_GROUP1] = ACCESS_TRAP_EL2
-        if ich_hcr & ICH_HCR_TC:
-            p.access[TRAP_COMMON] = p.access[TRAP_SGI] = p.access[TRAP_DIR] = ACCESS_TRAP_EL2
-        if ich_hcr & ICH_HCR_TDIR:
-            p.access[TRAP_DIR] = ACCESS_TRAP_EL2
-    pe_plain(s, p)
-
-
-cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
-    """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, EOImode 0, one active-priority word, and a
-    GIC without extended ranges, NMIs or strict mode: plain.pxi then serves it."""
-    p.flags &= <u8>~PE_PLAIN
-    if (p.flags & (PE_ACCESSIBLE | PE_ASLEEP) == PE_ACCESSIBLE and (p.el == 1 or p.el == 2) and not pe_secure(s, p)
-            and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p) and s.plain_possible):
-        p.flags |= PE_PLAIN
-
-
-# --- priorities --------------------------------------------------------------------------------------------------
-
-cdef inline u32 bpr_min(GicState *s, u32 group) noexcept nogil:
-    return 8 - s.prebits if group == G1NS else 7 - s.prebits
-
-
-cdef void cpuif_masks(GicState *s, PeState *p) noexcept nogil:
-    """Group-priority mask of a pending interrupt of each group (architecture notes 6)."""
-    cdef PeCold *c = cold_of(s, p)
-    cdef u8 mask0 = <u8>(0xFF << (c.bpr[G0] + 1))
-    p.preempt_mask[G0] = mask0
-    p.preempt_mask[G1S] = mask0 if c.cbpr & 1 else <u8>(0xFF << (c.bpr[G1S] + 1))
-    p.preempt_mask[G1NS] = mask0 if c.cbpr & 2 else <u8>(0xFF << c.bpr[G1NS])
-
-
-cdef inline u32 active_highest(GicState *s, PeState *p, u32 *group) noexcept nogil:
-    """Highest active priority as a bit number over the words of the AP registers, and whose it is; 128 when idle."""
-    cdef u32 word, g0, g1s, all_groups, bit
-    for word in range(s.ap_words):
-        g0 = ap_word(s, p, G0, word)[0]
-        g1s = ap_word(s, p, G1S, word)[0]
-        all_groups = g0 | g1s | ap_word(s, p, G1NS, word)[0]
-        if all_groups:
-            bit = gic_ctz32(all_groups)
-            group[0] = G0 if g0 >> bit & 1 else G1S if g1s >> bit & 1 else G1NS
-            return word * 32 + bit
-    group[0] = NUM_GROUPS
-    return 128
-
-
-cdef inline u32 active_nmi(GicState *s, PeState *p, u32 index) noexcept nogil:
-    """The group of the active NMI when it is the highest active priority, `index` being that of the AP registers;
-    NUM_GROUPS when there is none or a higher priority preempted it."""
-    if nmi_is_active(p, G1S):
-        return G1S
-    if nmi_is_active(p, G1NS) and (index << (8 - s.prebits)) >= nmi_prio(s, G1NS):
-        return G1NS
-    return NUM_GROUPS
-
-
-cdef inline void cpuif_running(GicState *s, PeState *p) noexcept nogil:
-    """Recompute the running priority from the active-priority registers."""
-    cdef u32 group
-    cdef u32 index = active_highest(s, p, &group)
-    p.running = PRIO_IDLE if group == NUM_GROUPS else <u8>(index << (8 - s.prebits))
-    if p.flags & PE_NMI_ACTIVE:
-        if s.ds or nmi_is_active(p, G1S):
-            p.running = 0
-        else:
-            p.running = min(p.running, <u8>0x80)
-
-
-cdef inline u64 ns_priority(u32 prio) noexcept nogil:
-    """A running priority or mask as Non-secure software sees it: the upper half, shifted; 0xFF stays."""
-    if prio == 0xFF:
-        return prio
-    return 0 if prio < 0x80 else (prio << 1) & 0xFF
-
+# ICC_*: acknowledge, end, deactivate, and generate SGIs.
 
 # --- acknowledge -------------------------------------------------------------------------------------------------
 
@@ -319,11 +136,24 @@ cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
     return group == G1NS or (group == G0 and s.ds)
 
 
-cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
-    """The EOImode bit in force: priority drop and deactivation apart."""
-    if pe_el3(s, p):
-        return p.eoimode >> 2 & 1
-    return p.eoimode >> (1 if pe_bank(s, p) == G1NS else 0) & 1
+cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
+    """Judge an EOIR write before it acts."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 group = 0
+    cdef u32 own = intid_group(s, p, intid)
+    cdef u32 index = active_highest(s, p, &group)
+    cdef u32 nmi = active_nmi(s, p, index)
+    if nmi != NUM_GROUPS:
+        group = nmi
+    if own == NUM_GROUPS:
+        return
+    if group == NUM_GROUPS:
+        strict_log(s, STRICT_EOI_NOTHING_ACTIVE, pe, intid, reg_group)
+    elif (group == G0) != (reg_group == 0) or not may_end(s, p, group) or own != group:
+        strict_log(s, STRICT_EOI_GROUP, pe, intid, reg_group)
+    elif not intid_active(s, p, intid) or (nmi == NUM_GROUPS and not s.apr_by_bpr
+                                           and (intid_priority(s, p, intid) >> (8 - s.prebits)) != index):
+        strict_log(s, STRICT_EOI_ORDER, pe, intid, reg_group)
 
 
 cdef void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:

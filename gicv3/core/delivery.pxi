@@ -153,28 +153,25 @@ cdef void pe_choose(GicState *s, PeState *p) noexcept nogil:
         p.hpp_group = private_group(s, p, private_slot(s, p.hpp))
 
 
-cdef inline bint pe_can_signal(GicState *s, PeState *p) noexcept nogil:
-    """The priority tests on the chosen interrupt: mask, then preemption (architecture notes 6 and 11)."""
-    cdef u32 mask
-    if not p.igrpen >> p.hpp_group & 1:
-        return False
-    if p.hpp_nmi:
-        return nmi_can_signal(s, p)
-    if p.hpp_prio >= p.pmr:
-        return False
-    mask = p.preempt_mask[p.hpp_group]
-    return p.running == PRIO_IDLE or (p.hpp_prio & mask) < (p.running & mask)
+cdef inline bint pe_unmasked(GicState *s, PeState *p, u32 prio, bint nmi) noexcept nogil:
+    """The priority mask. It does not hold an NMI, except a Non-secure one with two security states (notes 6, 11)."""
+    if not nmi:
+        return prio < p.pmr
+    return prio != 0x80 or p.pmr > 0x80 or (p.pmr == 0x80 and not pe_secure(s, p))
 
 
-cdef bint nmi_can_signal(GicState *s, PeState *p) noexcept nogil:
-    """PMR does not mask an NMI, except a Non-secure one with two security states; it preempts its own priority once."""
-    cdef u32 mask = p.preempt_mask[p.hpp_group]
-    if p.hpp_prio == 0x80:
-        if p.pmr < 0x80 or (p.pmr == 0x80 and (p.secure or p.el == 3)):
-            return False
-    if p.running == PRIO_IDLE or (p.hpp_prio & mask) < (p.running & mask):
+cdef inline bint pe_preempts(PeState *p, u32 prio, u32 group, bint nmi) noexcept nogil:
+    """Preemption of what is active; an NMI preempts its own group priority once (notes 6, 11)."""
+    cdef u32 mask = p.preempt_mask[group]
+    if p.running == PRIO_IDLE or (prio & mask) < (p.running & mask):
         return True
-    return (p.hpp_prio & mask) == (p.running & mask) and not p.flags & PE_NMI_ACTIVE
+    return nmi and (prio & mask) == (p.running & mask) and not p.flags & PE_NMI_ACTIVE
+
+
+cdef inline bint pe_can_signal(GicState *s, PeState *p) noexcept nogil:
+    """The tests on the chosen interrupt: group enabled at the CPU interface, above the mask, above what is active."""
+    return (p.igrpen >> p.hpp_group & 1 and pe_unmasked(s, p, p.hpp_prio, p.hpp_nmi)
+            and pe_preempts(p, p.hpp_prio, p.hpp_group, p.hpp_nmi))
 
 
 cdef inline bint pe_deliverable(GicState *s, PeState *p) noexcept nogil:
@@ -308,7 +305,7 @@ cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
         pe = spi_target(s, slot, group, 0 if nmi else spi.prio)
         if pe != NO_PE:
             level = queue_level(s, nmi_prio(s, group) if nmi else spi.prio, nmi)
-        elif spi_is_one_of_n(s, slot):
+        if spi_is_one_of_n(s, slot) and (pe == NO_PE or not set_has(s, group, pe)):
             s.homeless[slot >> 5] |= <u32>1 << bit
     if pe == spi.queued_pe and (pe == NO_PE or (group == spi.queued_group and level == spi.queued_level)):
         spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
@@ -331,6 +328,54 @@ cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
         pe_update(s, left)
     if spi.queued_pe != NO_PE and s.pe[spi.queued_pe].open_groups >> spi.queued_group & 1:
         pe_offer(s, spi.queued_pe, level_key(s, spi.queued_level, slot), spi.queued_group)
+
+
+cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
+    """After a change of participation: move the 1-of-N SPIs that wait here on, and place those that wait nowhere.
+
+    Visits the SPIs that wait for this PE, and the homeless ones; never all SPIs.
+    """
+    cdef u16[SHARED_SLOTS] slots
+    cdef u32 found = 0
+    cdef u32 group, i, level, word, bits32, slot
+    cdef u64 levels, words, bits
+    cdef SpiQueue *q
+    cdef SpiBucket *b
+    cdef u32 moved
+    if not s.features & FEAT_ONE_OF_N:
+        return
+    moved = pe_enrol(s, pe)
+    if moved == 0:
+        return
+    for group in range(NUM_GROUPS):
+        if not (moved >> group | moved >> (SLEEPER_SETS + group)) & 1 or s.pe[pe].spi_q[group] == 0:
+            continue
+        q = &s.queue[s.pe[pe].spi_q[group]]
+        for i in range(s.level_words):
+            levels = q.levels[i]
+            while levels:
+                level = i * 64 + gic_ctz64(levels)
+                levels &= levels - 1
+                b = &s.bucket[q.bucket[level]]
+                words = b.summary
+                while words:
+                    word = gic_ctz64(words)
+                    words &= words - 1
+                    bits = b.slots[word]
+                    while bits:
+                        slots[found] = <u16>(word * 64 + gic_ctz64(bits))
+                        found += 1
+                        bits &= bits - 1
+    for i in range(SHARED_WORDS):
+        bits32 = s.homeless[i]
+        while bits32:
+            slots[found] = <u16>(i * 32 + gic_ctz32(bits32))
+            found += 1
+            bits32 &= bits32 - 1
+    for i in range(found):
+        slot = slots[i]
+        if spi_is_one_of_n(s, slot):
+            spi_update(s, slot)
 
 
 cdef void gic_update_all(GicState *s) noexcept nogil:

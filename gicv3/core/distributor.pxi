@@ -32,7 +32,7 @@ cdef inline u32 gather16(u32 fields) noexcept nogil:
     return (fields | fields >> 8) & 0xFFFF
 
 
-cdef inline u32 priority_field(GicState *s, u32 prio, bint secure) noexcept nogil:
+cdef inline u32 priority_field(u32 prio, bint secure) noexcept nogil:
     """IPRIORITYR byte as this access sees it."""
     return prio if secure else (prio << 1) & 0xFF
 
@@ -40,10 +40,6 @@ cdef inline u32 priority_field(GicState *s, u32 prio, bint secure) noexcept nogi
 cdef inline u8 priority_store(GicState *s, u32 field, bint secure) noexcept nogil:
     """The priority that an IPRIORITYR byte stores: Non-secure software reaches the lower-priority half."""
     return <u8>((field if secure else 0x80 | field >> 1) & s.prio_mask)
-
-
-cdef inline bint message_level(SharedWord *w, u32 bit) noexcept nogil:
-    return w.message & bit != 0
 
 
 # --- Non-secure access -------------------------------------------------------------------------------------------
@@ -109,7 +105,8 @@ cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
                 settles = True
     if settles or before & ~s.enables:
         gicd_wait(s)
-    gic_update_all(s)
+    if settles or before != s.enables:
+        gic_update_all(s)
 
 
 cdef u64 gicd_typer(GicState *s) noexcept nogil:
@@ -200,7 +197,7 @@ cdef u64 gicd_priority_read(GicState *s, u32 element, bint secure) noexcept nogi
     cdef u32 i
     for i in range(4):
         if reach >> i & 1 and not shared_is_nmi(s, slot + i):
-            value |= <u64>priority_field(s, s.spi[slot + i].prio, secure) << (8 * i)
+            value |= <u64>priority_field(s.spi[slot + i].prio, secure) << (8 * i)
     return value
 
 
@@ -335,4 +332,4 @@ cdef void gicd_write(GicState *s, u32 kind, u32 element, u64 value, u64 lanes, b
     elif kind == REG_STATUSR:
         s.statusr[secure] &= <u8>~value
     elif REG_SETSPI_NSR <= kind <= REG_CLRSPI_SR:
-        gicd_message(s, kind, <u32>value & 0x1FFF, secure)
+        gicd_message(s, kind, <u32>value, secure)

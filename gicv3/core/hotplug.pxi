@@ -14,6 +14,7 @@ cdef void pe_recompute(GicState *s, u32 pe) noexcept nogil:
     """Bring everything derived of one PE up to date after its fields were set anew."""
     cdef PeState *p = &s.pe[pe]
     cpuif_masks(s, p)
+    cpuif_running(s, p)
     pe_context(s, p)
     pe_gates_changed(s, pe)
 

@@ -234,7 +234,7 @@ cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bin
         if encoding == ENC_IAR1 and not write:
             value[0] = plain_iar1(s, pe, p)
             return ACCESS_VALUE
-        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>value[0] & 0xFFFFFF):
+        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>(value[0] & EOIR1_MASK)):
             return ACCESS_VALUE
     if encoding >> 14 != 3:
         return ACCESS_UNDEFINED

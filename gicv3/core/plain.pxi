@@ -1,9 +1,9 @@
 # The common case made short: acknowledge and EOI of Non-secure Group 1 by a PE about which nothing is special.
 # The general path in cpu_interface.pxi gives the same results; `benchmarks.ratios --only cycle` shows the gain.
 
-cdef enum:
-    ENC_IAR1 = 3 << 14 | 12 << 7 | 12 << 3               # ICC_IAR1_EL1
-    ENC_EOIR1 = 3 << 14 | 12 << 7 | 12 << 3 | 1          # ICC_EOIR1_EL1
+cdef u32 ENC_IAR1 = SysReg.ICC_IAR1_EL1
+cdef u32 ENC_EOIR1 = SysReg.ICC_EOIR1_EL1
+cdef u64 EOIR1_MASK = sys_rows[sys_index[ENC_EOIR1 & 0x3FFF]].write_mask
 
 
 cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:

@@ -114,7 +114,7 @@ cdef u64 gicr_priority_read(GicState *s, PeState *p, u32 element, bint secure) n
     cdef u32 i
     for i in range(4):
         if reach >> i & 1 and not private_is_nmi(s, p, slot + i):
-            value |= <u64>priority_field(s, private_prio(s, p, slot + i)[0], secure) << (8 * i)
+            value |= <u64>priority_field(private_prio(s, p, slot + i)[0], secure) << (8 * i)
     return value
 
 

@@ -55,11 +55,14 @@ cdef u32 one_of_n_choose(GicState *s, u32 slot, u32 group, u32 prio) noexcept no
     """The PE that takes a 1-of-N SPI now, or NO_PE."""
     cdef u32 current = s.spi[slot].queued_pe
     cdef u32 first, pe, i
-    if current != NO_PE and s.spi[slot].chosen and (
-            set_has(s, group, current) or set_has(s, SLEEPER_SETS + group, current)):
+    if not s.spi[slot].chosen:
+        current = NO_PE          # it waits there by affinity, which counts no longer
+    if current != NO_PE and set_has(s, group, current):
         return current
     first = set_next(s, group, shared_intid(slot) % s.num_pe)
     if first == NO_PE:
+        if current != NO_PE and set_has(s, SLEEPER_SETS + group, current):
+            return current
         return set_next(s, SLEEPER_SETS + group, shared_intid(slot) % s.num_pe)
     pe = first
     for i in range(PMHE_TRIES):
@@ -108,51 +111,3 @@ cdef u32 pe_enrol(GicState *s, u32 pe) noexcept nogil:
             set_put(s, kind, pe, now >> kind & 1)
             moved |= 1 << kind
     return moved
-
-
-cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
-    """After a change of participation: move the 1-of-N SPIs that wait here on, and place those that wait nowhere.
-
-    Visits the SPIs that wait for this PE, and the homeless ones; never all SPIs.
-    """
-    cdef u16[SHARED_SLOTS] slots
-    cdef u32 found = 0
-    cdef u32 group, i, level, word, bits32, slot
-    cdef u64 levels, words, bits
-    cdef SpiQueue *q
-    cdef SpiBucket *b
-    cdef u32 moved
-    if not s.features & FEAT_ONE_OF_N:
-        return
-    moved = pe_enrol(s, pe)
-    if moved == 0:
-        return
-    for group in range(NUM_GROUPS):
-        if not (moved >> group | moved >> (SLEEPER_SETS + group)) & 1 or s.pe[pe].spi_q[group] == 0:
-            continue
-        q = &s.queue[s.pe[pe].spi_q[group]]
-        for i in range(s.level_words):
-            levels = q.levels[i]
-            while levels:
-                level = i * 64 + gic_ctz64(levels)
-                levels &= levels - 1
-                b = &s.bucket[q.bucket[level]]
-                words = b.summary
-                while words:
-                    word = gic_ctz64(words)
-                    words &= words - 1
-                    bits = b.slots[word]
-                    while bits:
-                        slots[found] = <u16>(word * 64 + gic_ctz64(bits))
-                        found += 1
-                        bits &= bits - 1
-    for i in range(SHARED_WORDS):
-        bits32 = s.homeless[i]
-        while bits32:
-            slots[found] = <u16>(i * 32 + gic_ctz32(bits32))
-            found += 1
-            bits32 &= bits32 - 1
-    for i in range(found):
-        slot = slots[i]
-        if spi_is_one_of_n(s, slot):
-            spi_update(s, slot)

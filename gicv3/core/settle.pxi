@@ -55,6 +55,8 @@ cdef void waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
         if not sleep and not c.waker & WAKER_CHILDREN:
             strict_log(s, STRICT_WAKE_TOO_EARLY, pe, INTID_NONE, <u64>value)
     c.waker = c.waker & WAKER_CHILDREN | sleep
+    if not sleep and p.flags & PE_ASLEEP:
+        c.waker = WAKER_CHILDREN         # delivery has stopped already, and starts again when this settles
     if s.settle_steps == 0:
         waker_settle(s, pe)
         return

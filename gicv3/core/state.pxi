@@ -151,7 +151,7 @@ cdef struct GicState:
     PeState *pe                  # num_pe
     PeCold *cold                 # num_pe
     u64 *accessible              # bitmap of accessible PEs
-    # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that nobody takes
+    # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that no participant takes
     PeSet one_of_n[6]
     u32 homeless[64]
     # PEs whose RWP, UWP or ChildrenAsleep settles
@@ -176,7 +176,7 @@ cdef struct GicState:
     # Memory map
     u64 dist_base
     u64 message_base
-    RedistRegion *region
+    RedistRegion *region         # in order of their addresses
     u32 num_region
     # Findings of strict mode
     StrictEntry *strict_ring
@@ -185,6 +185,24 @@ cdef struct GicState:
     # Statistics
     u64 bad_access
     u64 sgi_dropped
+
+
+cdef inline u32 private_slot(GicState *s, u32 intid) noexcept nogil:
+    """The slot of an implemented SGI, PPI or EPPI; NO_SLOT for anything else."""
+    if intid < NUM_PRIVATE:
+        return intid
+    if intid - FIRST_EPPI < s.num_eppi:
+        return intid - 1024
+    return NO_SLOT
+
+
+cdef inline u32 shared_slot(GicState *s, u32 intid) noexcept nogil:
+    """The slot of an implemented SPI or ESPI; NO_SLOT for anything else."""
+    if intid - NUM_PRIVATE < s.num_spi:
+        return intid
+    if intid - FIRST_ESPI < s.num_espi:
+        return intid - FIRST_ESPI + FIRST_ESPI_SLOT
+    return NO_SLOT
 
 
 cdef inline PeCold *cold_of(GicState *s, PeState *p) noexcept nogil:
@@ -287,7 +305,6 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.notify = <u32 *>zalloc(s.num_pe * 4)
     s.aff_slot = <AffinitySlot *>zalloc(table * sizeof(AffinitySlot))
     s.region = <RedistRegion *>zalloc(s.num_region * sizeof(RedistRegion))
-    # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing.
     s.settling = <u32 *>zalloc(s.num_pe * 4)
     s.strict_ring = <StrictEntry *>zalloc(STRICT_RING * sizeof(StrictEntry))
     if s.settling == NULL or s.strict_ring == NULL:
@@ -297,6 +314,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
         s.one_of_n[i].summary = <u64 *>zalloc((s.num_pe + 4095) // 4096 * 8)
         if s.one_of_n[i].members == NULL or s.one_of_n[i].summary == NULL:
             return False
+    # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing
     s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
     s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
     if s.pe == NULL or s.cold == NULL or s.spi == NULL or s.accessible == NULL:

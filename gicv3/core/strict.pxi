@@ -1,24 +1,6 @@
 # Strict mode: CONSTRAINED UNPREDICTABLE or reserved use by the guest, recorded in a bounded ring and counted by rule.
 # Never changes what the guest sees.
 
-cdef enum:
-    STRICT_BAD_ACCESS = 0
-    STRICT_SLEEP_WITH_GROUPS
-    STRICT_WAKE_TOO_EARLY
-    STRICT_EOI_NOTHING_ACTIVE
-    STRICT_EOI_ORDER
-    STRICT_EOI_GROUP
-    STRICT_DIR_WITHOUT_EOIMODE
-    STRICT_DIR_NOT_ACTIVE
-    STRICT_ICFGR_ENABLED
-    STRICT_DS_ENABLED
-    STRICT_ROUTE_UNKNOWN
-    STRICT_IRM_UNSUPPORTED
-    STRICT_RS_UNSUPPORTED
-    STRICT_SGI_NO_TARGET
-    STRICT_AP_WRITE
-    STRICT_RULES
-
 _STRICT_RULES = {
     STRICT_BAD_ACCESS: "access to a reserved location, of a wrong size, or in a direction that the register lacks",
     STRICT_SLEEP_WITH_GROUPS: "GICR_WAKER.ProcessorSleep set while ICC_IGRPEN* enables a group",
@@ -47,23 +29,3 @@ cdef void strict_log(GicState *s, u32 rule, u32 pe, u32 intid, u64 detail) noexc
     entry.detail = detail
     s.strict_seen += 1
     s.strict_count[rule] += 1
-
-
-cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
-    """Judge an EOIR write before it acts."""
-    cdef PeState *p = &s.pe[pe]
-    cdef u32 group = 0
-    cdef u32 own = intid_group(s, p, intid)
-    cdef u32 index = active_highest(s, p, &group)
-    cdef u32 nmi = active_nmi(s, p, index)
-    if nmi != NUM_GROUPS:
-        group = nmi
-    if own == NUM_GROUPS:
-        return
-    if group == NUM_GROUPS:
-        strict_log(s, STRICT_EOI_NOTHING_ACTIVE, pe, intid, reg_group)
-    elif (group == G0) != (reg_group == 0) or not may_end(s, p, group) or own != group:
-        strict_log(s, STRICT_EOI_GROUP, pe, intid, reg_group)
-    elif not intid_active(s, p, intid) or (nmi == NUM_GROUPS and not s.apr_by_bpr
-                                           and (intid_priority(s, p, intid) >> (8 - s.prebits)) != index):
-        strict_log(s, STRICT_EOI_ORDER, pe, intid, reg_group)
