@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import IntFlag
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy
 import numpy.typing
@@ -29,6 +29,14 @@ class Line(IntFlag):
     VNMI = 32
     MAINT = 64
     WAKE = 128
+
+@final
+@disjoint_base
+class SavedPe:
+    """State of one PE, from `Gic.save_pe`: opaque, comparable."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @disjoint_base
 class Gic:
@@ -362,10 +370,10 @@ class Gic:
         ConfigError : the range leaves 0..num_pe-1.
         """
 
-    def save_pe(self, pe: int) -> bytes:
-        """All state of one PE as bytes: redistributor, wires, CPU interface, context, accessibility; not the object.
+    def save_pe(self, pe: int) -> SavedPe:
+        """All state of one PE: redistributor, wires, CPU interface, context, accessibility; not the vCPU object.
 
-        For `restore_pe` of the same GIC in the same process; no format to store.
+        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state.
 
         Parameters
         ----------
@@ -376,7 +384,7 @@ class Gic:
         ConfigError : there is no such PE.
         """
 
-    def restore_pe(self, pe: int, saved: bytes) -> None:
+    def restore_pe(self, pe: int, saved: SavedPe) -> None:
         """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
 
         Parameters
@@ -386,7 +394,8 @@ class Gic:
 
         Raises
         ------
-        ConfigError : there is no such PE, or `saved` has another length or is another PE's.
+        ConfigError : there is no such PE, or `saved` is another PE's or another GIC's.
+        TypeError : `saved` is nothing that `save_pe` gave.
         """
 
     def reset_cpuif(self, pe: int) -> None:

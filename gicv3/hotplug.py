@@ -21,11 +21,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import HotplugError
-from gicv3.notifier import Notifier, NotifierList, raise_all
+from gicv3.notifier import Notifier, NotifierList, collect, raise_all
 from gicv3.vcpu import PowerState, Vcpu
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
+    from gicv3._core import SavedPe
     from gicv3.gic import GICv3
     from gicv3.topology import Topology
 
@@ -91,16 +92,18 @@ class GicCpuHotplugNotifier(Notifier):
 
 def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
     """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug."""
-    gic.set_cpustate(pe, cpu, True)
+    errors: list[BaseException] = []
     cpu.gicv3state = PeView(gic, pe)
-    gic.init_cpu_reginfo(cpu)
+    collect(errors, gic.set_cpustate, pe, cpu, True)
+    collect(errors, gic.init_cpu_reginfo, cpu)
+    raise_all("callbacks failed when a vCPU came", errors)
 
 
 def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
     """Take interface `pe` from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next."""
-    gic.set_cpustate(pe, None, False)
     cpu.gicv3state = None
     cpu.sysregs = None
+    gic.set_cpustate(pe, None, False)
 
 
 class HotplugStage(Enum):
@@ -316,16 +319,25 @@ class CpuHotplugHandler:
         self.cpuhp_notifiers.notify(info, undo=CPUHotplugInfo.inverse, reverse=not plugging)
 
     def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
-        """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU."""
-        cpu.wired = True
-        for output in cpu.raised_outputs():
-            self.gic.set_ppi(cpu.cpu_index, output, True)
+        """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU.
+
+        Raises: what a callback raised that was told of a line, after all are connected.
+        """
+        self._set_wires(cpu, True)
 
     def unwire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
-        """Cut the vCPU's wires; a PPI input that was high goes low."""
-        cpu.wired = False
+        """Cut the vCPU's wires; a PPI input that was high goes low.
+
+        Raises: what a callback raised that was told of a line, after all are cut.
+        """
+        self._set_wires(cpu, False)
+
+    def _set_wires(self, cpu: Vcpu, wired: bool) -> None:
+        cpu.wired = wired
+        errors: list[BaseException] = []
         for output in cpu.raised_outputs():
-            self.gic.set_ppi(cpu.cpu_index, output, False)
+            collect(errors, self.gic.set_ppi, cpu.cpu_index, output, wired)
+        raise_all(f"callbacks failed when cpu {cpu.cpu_index} was {'wired' if wired else 'unwired'}", errors)
 
     def pre_plug(self, cpu: Vcpu) -> None:
         """First step of a plug: update the GIC, then wire the lines, because the vCPU's reset needs its ICC registers.
@@ -403,40 +415,34 @@ class CpuHotplugHandler:
         self._devices.pop(cpu.id if cpu.id is not None else cpu.qom_path, None)
         cpu.drop_timers()
 
-    def _undo_plug(self, cpu: Vcpu, saved: bytes, error: BaseException) -> None:
+    def _undo_plug(self, cpu: Vcpu, saved: SavedPe, error: BaseException) -> None:
         """Take back as much of a plug as was done; `saved` is the PE's state before it."""
         errors = [error]
         self._forget(cpu)
         # The wires are connected last in pre_plug: with them, every notifier knows of the vCPU.
         if cpu.wired:
-            self.unwire_gic_cpu_irqs(cpu)
-            _collect(errors, self.cpuhp_notifiers, CPUHotplugInfo(self.gic, cpu, False), reverse=True)
+            collect(errors, self.unwire_gic_cpu_irqs, cpu)
+            collect(errors, self.cpuhp_notifiers.notify, CPUHotplugInfo(self.gic, cpu, False), reverse=True)
         if self.gic.cpu(cpu.cpu_index) is cpu:
-            dissociate(self.gic, cpu.cpu_index, cpu)
-        self.gic.restore_pe(cpu.cpu_index, saved)
+            collect(errors, dissociate, self.gic, cpu.cpu_index, cpu)
+        collect(errors, self.gic.restore_pe, cpu.cpu_index, saved)
         if len(errors) > 1:
             raise_all("a plug failed, and so did taking it back", errors)
 
-    def _undo_unplug(self, cpu: Vcpu, saved: bytes, error: BaseException) -> None:
+    def _undo_unplug(self, cpu: Vcpu, saved: SavedPe, error: BaseException) -> None:
         """Put back a vCPU whose unplug failed; `saved` is the PE's state before it."""
         errors = [error]
         # The wires are cut after the events were told: while they hold, the list has taken the events back itself.
         if not cpu.wired:
             if self.gic.cpu(cpu.cpu_index) is not cpu:
-                associate(self.gic, cpu.cpu_index, cpu)
-            self.gic.restore_pe(cpu.cpu_index, saved)
+                collect(errors, associate, self.gic, cpu.cpu_index, cpu)
+            collect(errors, self.gic.restore_pe, cpu.cpu_index, saved)
             # The restored state has the levels of the PPIs already: connecting the wires makes no edge.
-            self.wire_gic_cpu_irqs(cpu)
-            _collect(errors, self.hotplug_events, HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True), reverse=True)
+            collect(errors, self.wire_gic_cpu_irqs, cpu)
+            undone = HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True)
+            collect(errors, self.hotplug_events.notify, undone, reverse=True)
         if len(errors) > 1:
             raise_all("an unplug failed, and so did taking it back", errors)
-
-
-def _collect(errors: list[BaseException], members: NotifierList, data: object, *, reverse: bool) -> None:
-    try:
-        members.notify(data, reverse=reverse)
-    except BaseException as error:
-        errors.append(error)
 
 
 def _check_driver(driver: str) -> None:
