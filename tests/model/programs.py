@@ -506,8 +506,27 @@ class Generator:
         return [Op("sysreg_access", (pe, (3, 0, 4, 6, rng.randrange(1, 8)), value))]
 
     def step_context(self) -> list[Op]:
-        """Change a PE's Exception level, Security state or routing."""
-        return [self.context_op(self.pe())]
+        """Change a PE's Exception level, Security state or routing, and try a few registers from there."""
+        rng, pe = self.rng, self.pe()
+        ops = [self.context_op(pe)]
+        for _ in range(rng.choice((0, 0, 2, 3))):
+            name = rng.choice(sorted(REGISTERS))
+            if "IAR" in name:
+                continue  # left to those that want to acknowledge
+            value = None if "W" not in REGISTERS[name].access or rng.random() < 0.6 else self.harmless_value(name, pe)
+            ops.append(Op("sysreg_access", (pe, name, value)))
+        return ops
+
+    def harmless_value(self, name: str, pe: int) -> int:
+        """Return a value that a register may be written with without bringing everything to a stop."""
+        if "SGI" in name:
+            affinity = self.affinities[self.pe()]
+            return self.rng.choice(self.sgis) << 24 | (affinity >> 8 & 0xFF) << 16 | 0xFFFF
+        if "IGRPEN" in name:
+            return 3
+        if "EOIR" in name or "DIR" in name:
+            return self.intid()
+        return 0xFF if "PMR" in name else self.rng.randrange(8) if "AP" not in name else 0
 
     def step_hotplug(self) -> list[Op]:
         """Unplug a PE, plug it, or reset something."""

@@ -15,14 +15,14 @@ from .configs import CONFIGS
 from .programs import Generator, Op
 from .runner import Pair, build_program, explain, run, shrink
 
-PROGRAMS = 2
+PROGRAMS = 4
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_core_and_model_agree_on_seeded_programs(name: str) -> None:
     keywords = CONFIGS[name]
     for seed in range(PROGRAMS):
-        difference, trace = run(keywords, build_program(keywords, seed, 300))
+        difference, trace = run(keywords, build_program(keywords, seed, 400))
         if difference is not None:
             pytest.fail(f"{name}, seed {seed}:\n{explain(keywords, difference, trace)}", pytrace=False)
 
