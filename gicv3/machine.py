@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
-from gicv3.notifier import NotifierList
+from gicv3.notifier import NotifierList, collect, raise_all
 from gicv3.psci import Psci
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
@@ -206,22 +206,25 @@ class VirtMachine(CpuHotplugHandler):
         `powered_on`.
 
         Parameters: `entry`, the address where it starts; `context_id`, what it finds in X0.
-        Raises: GicError when it is not off or not plugged; what `on_power` raised, and it is off then.
+        Raises: GicError when it is not off or not plugged; what `on_power` raised, and it is off then; what a callback
+        raised that was told of its reset, and it is started nevertheless.
         """
         if cpu.power_state is not PowerState.OFF or self._cpus.get(cpu.cpu_index) is not cpu:
             raise GicError(f"cpu {cpu.cpu_index} must be plugged and OFF to be powered on")
-        cpu.reset()
+        errors: list[BaseException] = []
+        collect(errors, cpu.reset)
         cpu.context.pc = entry
         cpu.context.x0 = context_id
         cpu.power_state = PowerState.ON_PENDING
         if self.on_power is None:
             cpu.power_state = PowerState.ON
-            return
-        try:
-            self.on_power(cpu, PowerState.ON_PENDING)
-        except BaseException:
-            cpu.power_state = PowerState.OFF
-            raise
+        else:
+            try:
+                self.on_power(cpu, PowerState.ON_PENDING)
+            except BaseException as error:
+                cpu.power_state = PowerState.OFF
+                errors.append(error)
+        raise_all(f"callbacks failed when cpu {cpu.cpu_index} was powered on", errors)
 
     def powered_on(self, cpu: Vcpu) -> None:
         """Say that the engine now runs a vCPU that was ON_PENDING; otherwise nothing happens."""
@@ -229,7 +232,10 @@ class VirtMachine(CpuHotplugHandler):
             cpu.power_state = PowerState.ON
 
     def power_off(self, cpu: Vcpu) -> None:
-        """Stop a vCPU; its GIC state stays until it is reset or unplugged."""
+        """Stop a vCPU; its GIC state stays until it is reset or unplugged.
+
+        Raises: what `on_power` raised; the vCPU is off nevertheless.
+        """
         if cpu.power_state is not PowerState.OFF:
             cpu.power_state = PowerState.OFF
             if self.on_power is not None:
@@ -239,14 +245,18 @@ class VirtMachine(CpuHotplugHandler):
         """System reset: the GIC, and every plugged vCPU, which stays plugged; all but vCPU 0 are then powered off.
 
         `on_power` is not called: an engine learns of it by `on_system_reset`.
+
+        Raises: what callbacks raised, after all is reset; an ExceptionGroup for several.
         """
-        self.gic.reset()
+        errors: list[BaseException] = []
+        collect(errors, self.gic.reset)
         for cpu in self._cpus.values():
-            cpu.reset()
+            collect(errors, cpu.reset)
             cpu.power_state = PowerState.OFF
         self._cpus[0].power_state = PowerState.ON
         if self.on_system_reset is not None:
-            self.on_system_reset()
+            collect(errors, self.on_system_reset)
+        raise_all("callbacks failed in the reset of the machine", errors)
 
     def check(self) -> None:
         """Verify the GIC's invariants, and that slots, names, associations and wires agree.

@@ -108,10 +108,7 @@ class NotifierList:
         errors: list[BaseException] = []
         for notifier in order:
             if notifier in self._members:
-                try:
-                    notifier.notify(data)
-                except BaseException as error:
-                    errors.append(error)
+                collect(errors, notifier.notify, data)
         return errors
 
     def __len__(self) -> int:
@@ -122,6 +119,14 @@ class NotifierList:
 
     def __contains__(self, notifier: object) -> bool:
         return notifier in self._members
+
+
+def collect(errors: list[BaseException], step: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Run one of several steps that must all run; what it raises is added to `errors`, for `raise_all` at the end."""
+    try:
+        step(*args, **kwargs)
+    except BaseException as error:
+        errors.append(error)
 
 
 def raise_all(message: str, errors: list[BaseException]) -> None:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from gicv3.errors import ConfigError
-from gicv3.notifier import raise_all
+from gicv3.notifier import collect, raise_all
 
 MASK64 = (1 << 64) - 1
 ENABLE, IMASK, ISTATUS = 1, 2, 4
@@ -150,10 +150,15 @@ class GenericTimer:
             self._schedule(timer, None)
 
     def reset(self) -> None:
-        """Disable all timers and lower their outputs."""
+        """Disable all timers and lower their outputs.
+
+        Raises: what `on_output` raised, after all are low.
+        """
         self.cancel()
+        errors: list[BaseException] = []
         for timer in Timer:
-            self._drive(timer, False)
+            collect(errors, self._drive, timer, False)
+        raise_all("timer outputs failed", errors)
 
     def _update(self, timer: Timer, now: int) -> None:
         """Recompute the output of one timer, and when it moves next if nothing is written."""
@@ -232,10 +237,7 @@ class TimerBank:
                 self._cancelled -= 1
                 continue
             unit._due[due.timer] = None
-            try:
-                unit._update(due.timer, now)
-            except Exception as error:
-                errors.append(error)
+            collect(errors, unit._update, due.timer, now)
         raise_all("timer outputs failed", errors)
 
     def next_deadline(self) -> int | None:

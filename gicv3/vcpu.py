@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from gicv3.errors import ConfigError
+from gicv3.notifier import collect, raise_all
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,12 +60,28 @@ class CpuContext:
         """Go back to the state of a vCPU that was never started; `engine` stays."""
         self.pc = 0
         self.x0 = 0
-        self.el = 1
-        self.secure = False
-        self.scr_el3: int | None = None
-        self.hcr_el2: int | None = None
-        self.ich_hcr_el2 = 0
-        self.nmi_enabled = False
+        self.tell(1, False, None, None, 0, False)
+
+    def told(self) -> tuple[int, bool, int | None, int | None, int, bool]:
+        """What :meth:`tell` takes, as it is now."""
+        return self.el, self.secure, self.scr_el3, self.hcr_el2, self.ich_hcr_el2, self.nmi_enabled
+
+    def tell(
+        self,
+        el: int,
+        secure: bool,
+        scr_el3: int | None,
+        hcr_el2: int | None,
+        ich_hcr_el2: int,
+        nmi_enabled: bool,
+    ) -> None:
+        """Record what the GIC is told."""
+        self.el = el
+        self.secure = secure
+        self.scr_el3 = scr_el3
+        self.hcr_el2 = hcr_el2
+        self.ich_hcr_el2 = ich_hcr_el2
+        self.nmi_enabled = nmi_enabled
 
 
 class Vcpu:
@@ -177,9 +196,15 @@ class Vcpu:
     ) -> None:
         """Record the Exception level and control registers the vCPU runs with, and tell the GIC if it is plugged.
 
-        Parameters: as `GICv3.set_context`. Raises: ConfigError from the GIC, with nothing recorded.
+        Parameters: as `GICv3.set_context`.
+        Raises: ConfigError from the GIC, with nothing recorded; what a line callback raised, with all recorded.
         """
-        if self.gicv3state is not None:
+        context = self.context
+        before = context.told()
+        context.tell(el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
+        if self.gicv3state is None:
+            return
+        try:
             self.machine.gic.set_context(
                 self.cpu_index,
                 el=el,
@@ -189,24 +214,25 @@ class Vcpu:
                 ich_hcr_el2=ich_hcr_el2,
                 nmi_enabled=nmi_enabled,
             )
-        context = self.context
-        context.el = el
-        context.secure = secure
-        context.scr_el3 = scr_el3
-        context.hcr_el2 = hcr_el2
-        context.ich_hcr_el2 = ich_hcr_el2
-        context.nmi_enabled = nmi_enabled
+        except (ConfigError, TypeError):
+            context.tell(*before)
+            raise
 
     def reset(self) -> None:
-        """Reset what belongs to the vCPU: its timers and outputs, its context, and the CPU interface if it has one."""
+        """Reset what belongs to the vCPU: its timers and outputs, its context, and the CPU interface if it has one.
+
+        Raises: what a callback raised that was told of it, after all is reset.
+        """
+        errors: list[BaseException] = []
         if self._timer is not None:
-            self._timer.reset()
+            collect(errors, self._timer.reset)
         for output in self.raised_outputs():
-            self.set_output(output, False)
+            collect(errors, self.set_output, output, False)
         if self._context is not None:
             self._context.reset()
         if self.gicv3state is not None:
-            self.machine.gic.reset_cpuif(self.cpu_index)
+            collect(errors, self.machine.gic.reset_cpuif, self.cpu_index)
+        raise_all(f"callbacks failed in the reset of cpu {self.cpu_index}", errors)
 
     def drop_timers(self) -> None:
         """Forget the timers of a vCPU that goes, and their deadlines; no output moves."""

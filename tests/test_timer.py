@@ -264,6 +264,21 @@ def test_reset_lowers_outputs_and_forgets_deadlines(board):
     assert unit.read(TimerReg.CNTVOFF_EL2, 5) == unit.read(TimerReg.CNTV_CVAL_EL0, 5) == 0
 
 
+def test_reset_lowers_every_output_even_where_telling_of_it_raises():
+    def fail(owner, timer, level):
+        if not level:
+            raise RuntimeError(timer.name)
+
+    bank = TimerBank(fail)
+    unit = bank.attach(None)
+    for reg in (TimerReg.CNTP_CTL_EL0, TimerReg.CNTV_CTL_EL0):
+        unit.write(reg, ENABLE, now=5)
+    with pytest.raises(ExceptionGroup) as caught:
+        unit.reset()
+    assert [str(error) for error in caught.value.exceptions] == ["PHYS", "VIRT"]
+    assert not any(unit.level(timer) for timer in Timer)
+
+
 def test_cancel_forgets_deadlines_and_moves_no_output(board):
     unit = board.attach()
     unit.write(TimerReg.CNTP_CTL_EL0, ENABLE, now=5)
