@@ -31,7 +31,6 @@ class Line(IntFlag):
     WAKE = 128
 
 @final
-@disjoint_base
 class SavedPe:
     """State of one PE, from `Gic.save_pe`: opaque, comparable."""
 
