@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import HotplugError
 from gicv3.notifier import Notifier, NotifierList, collect, raise_all
-from gicv3.vcpu import PowerState, Vcpu
+from gicv3.vcpu import PowerState, Unique, Vcpu
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ _PERIPHERAL = "/machine/peripheral/"
 _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
 
 
-class CpuHotplugHandler:
+class CpuHotplugHandler(Unique):
     """The part of a machine that plugs and unplugs vCPUs, all or nothing, at the same cost on a machine of any size.
 
     Thread-safety: none; plug and unplug from one thread at a time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from gicv3.errors import ConfigError
 from gicv3.notifier import collect, raise_all
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from gicv3.machine import VirtMachine
     from gicv3.timer import GenericTimer
     from gicv3.topology import CpuProps
+
+
+class Unique:
+    """A part of a running machine: a copy of it would share some of its state and not the rest."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} cannot be copied or pickled")
 
 
 class PowerState(IntEnum):
@@ -84,7 +93,7 @@ class CpuContext:
         self.nmi_enabled = nmi_enabled
 
 
-class Vcpu:
+class Vcpu(Unique):
     """One vCPU of a machine, from its plug to its unplug.
 
     `gicv3state` is the view of its GIC CPU interface and `sysregs` the ICC registers the GIC defined for it; both are

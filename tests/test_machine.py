@@ -1,6 +1,8 @@
 """The machine: memory map, redistributor regions, MPIDRs, wires, reset, memory and lifetime."""
 
+import copy
 import gc
+import pickle
 import tracemalloc
 import weakref
 from itertools import pairwise
@@ -462,6 +464,14 @@ def test_the_last_of_65536_slots_can_be_plugged_and_takes_interrupts():
     assert take(machine, 65_535) == 27
     unplug(machine, "last")
     assert last_bits(VirtMachine(cpus=1, max_cpus=300)) == [122, 299]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_machine_and_its_vcpus_cannot_be_copied(machine, duplicate):
+    for part in (machine, machine.cpus[1]):
+        with pytest.raises(TypeError) as caught:
+            duplicate(part)
+        assert str(caught.value) == f"{type(part).__name__} cannot be copied or pickled"
 
 
 def test_a_machine_and_all_it_made_can_be_collected():

@@ -1,5 +1,6 @@
 """`UnicornMachine`: small programs on one or a few vCPUs. The whole SMP guest is in test_unicorn_guest.py."""
 
+import copy
 import gc
 import struct
 import threading
@@ -617,6 +618,12 @@ def test_close_lets_go_of_the_machine_which_another_can_then_drive() -> None:
         engine.run()
     with UnicornMachine(machine, image=OFF) as other:
         assert other.run() is Stop.OFF
+
+
+def test_an_engine_cannot_be_copied() -> None:
+    engine = UnicornMachine(VirtMachine(cpus=1), image=OFF)
+    with pytest.raises(TypeError, match="UnicornMachine cannot be copied or pickled"):
+        copy.copy(engine)
 
 
 def test_engine_can_be_collected_while_its_machine_stays() -> None:

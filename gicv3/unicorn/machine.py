@@ -23,7 +23,7 @@ from gicv3.notifier import Notifier
 from gicv3.pl011 import PL011
 from gicv3.unicorn import layout
 from gicv3.unicorn.cpu import GuestCpu
-from gicv3.vcpu import PowerState, Vcpu
+from gicv3.vcpu import PowerState, Unique, Vcpu
 
 PAGE = 4096
 MAX_QUANTUM = 1 << 31
@@ -50,7 +50,7 @@ class Stop(Enum):
     """`UnicornMachine.stop` was called."""
 
 
-class UnicornMachine:
+class UnicornMachine(Unique):
     """Runs the vCPUs of a machine on Unicorn, in turns, as they are plugged, powered and unplugged.
 
     The system counter counts instructions. In a turn every vCPU that is awake executes the same number of them at the
