@@ -1,9 +1,12 @@
 """`attach`: one Unicorn program, one PE."""
 
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -280,6 +283,47 @@ def test_two_ucs_on_one_gic_send_each_other_sgis() -> None:
 def test_pe_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"0\.\.1.*2"):
         attach(make_gic(cpus=2), make_uc(b""), pe=2)
+
+
+@pytest.mark.parametrize(
+    ("arch", "mode", "text"),
+    [
+        (unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM, "uc must be opened for UC_ARCH_ARM64 .*got UC_ARCH_ARM$"),
+        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, "AArch64.*got UC_ARCH_X86$"),
+        (unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_BIG_ENDIAN, "uc must be little-endian, .*got mode 0x40000000"),
+    ],
+)
+@pytest.mark.parametrize("use", [lambda uc: attach(make_gic(), uc), reset], ids=["attach", "reset"])
+def test_a_uc_that_does_not_run_little_endian_aarch64_is_refused(
+    use: Callable[[unicorn.Uc], object], arch: int, mode: int, text: str
+) -> None:
+    uc = unicorn.Uc(arch, mode)
+    with pytest.raises(ConfigError, match=text):
+        use(uc)
+    assert list(uc.mem_regions()) == []
+
+
+def test_something_else_than_a_uc_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"uc must be a unicorn\.Uc, got 5"):
+        attach(make_gic(), 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mmio", [True, False])
+def test_a_second_attach_is_refused_until_the_first_is_detached(mmio: bool) -> None:
+    gic, uc = make_gic(), make_uc(SGI_TO_SELF)
+    port = attach(gic, uc, pe=1)
+    with pytest.raises(ConfigError, match="uc is already attached to PE 1"):
+        attach(gic, uc, mmio=mmio)
+    port.detach()
+    attach(gic, uc)
+    uc.emu_start(CODE, CODE + len(SGI_TO_SELF))
+    assert gic.counters(0)["sgi"] == 1
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_port_cannot_be_copied(duplicate: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="UnicornPort cannot be copied or pickled"):
+        duplicate(attach(make_gic(), make_uc(b"")))
 
 
 def test_import_without_unicorn_says_what_to_install() -> None:

@@ -61,8 +61,10 @@ def reset(uc: unicorn.Uc, entry: int = 0, x0: int = 0) -> None:
     """Put a Uc that has not run yet into the state in which firmware starts an AArch64 kernel.
 
     That is Non-secure EL1h with interrupts masked. SCR_EL3 and HCR_EL2 make EL1 AArch64, or ERET would be illegal.
-    Parameters: `uc`, opened for UC_ARCH_ARM64; `entry`, the PC; `x0`, what X0 holds. Raises: UcError.
+    Parameters: `uc`, opened for UC_ARCH_ARM64; `entry`, the PC; `x0`, what X0 holds.
+    Raises: ConfigError when `uc` is of another architecture; UcError.
     """
+    native.check_uc(uc)
     for (op0, op1, crn, crm, op2), value in (SCR_EL3, HCR_EL2):
         uc.reg_write(reg.UC_ARM64_REG_CP_REG, (crn, crm, op0, op1, op2, value))
     uc.reg_write(reg.UC_ARM64_REG_PSTATE, PSTATE_RESET)

@@ -15,7 +15,7 @@ import unicorn
 from unicorn import arm64_const as reg
 from unicorn import unicorn_const as const
 
-from gicv3.errors import GicError
+from gicv3.errors import ConfigError, GicError
 
 try:
     from unicorn.unicorn_py3.unicorn import uclib as _lib
@@ -164,13 +164,36 @@ class RegisterBatch:
         _reg_write_batch(*self._arguments)
 
 
+_ARCH_NAMES = {
+    getattr(const, name): name for name in dir(const) if name.startswith("UC_ARCH_") and name != "UC_ARCH_MAX"
+}
+
+
+def check_uc(uc: Any) -> None:
+    """Raise `ConfigError` unless `uc` is a `unicorn.Uc` that runs little-endian AArch64."""
+    if not isinstance(uc, unicorn.Uc):
+        raise ConfigError(f"uc must be a unicorn.Uc, got {uc!r}")
+    vcpu: Any = uc
+    architecture, mode = vcpu.query(const.UC_QUERY_ARCH), vcpu.query(const.UC_QUERY_MODE)
+    if architecture != const.UC_ARCH_ARM64:
+        got = _ARCH_NAMES.get(architecture, architecture)
+        raise ConfigError(f"uc must be opened for UC_ARCH_ARM64 (AArch64), got {got}")
+    # A big-endian guest would find every device register with its bytes swapped.
+    if mode & const.UC_MODE_BIG_ENDIAN:
+        raise ConfigError(f"uc must be little-endian, UC_MODE_ARM, got mode {mode:#x} with UC_MODE_BIG_ENDIAN")
+
+
 class Hooks:
     """The C callbacks of one Uc; they live until `close`, which also takes them out of the Uc.
 
-    Parameters: `uc`, an open `unicorn.Uc`. Raises UnicornError when Unicorn refuses a hook or a mapping.
+    Parameters: `uc`, an open `unicorn.Uc`; `pe`, index of the PE that is connected to it.
+    Raises: ConfigError when `uc` has hooks already; UnicornError when Unicorn refuses a hook or a mapping.
     """
 
-    def __init__(self, uc: unicorn.Uc) -> None:
+    def __init__(self, uc: unicorn.Uc, pe: int) -> None:
+        for other in vars(uc).get("_gicv3_hooks", ()):
+            raise ConfigError(f"uc is already attached to PE {other.pe}, and must be detached from it first")
+        self.pe = pe
         self._uc = uc
         self._alive: list[Any] = []
         self._hooks: list[ctypes.c_size_t] = []

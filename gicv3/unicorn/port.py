@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import partial
+from operator import index as as_index
 from typing import TYPE_CHECKING
 
 import unicorn
@@ -18,6 +19,7 @@ from gicv3.errors import ConfigError
 from gicv3.registers import SYSREGS, encode
 from gicv3.unicorn import native
 from gicv3.unicorn.native import PC, PSTATE, SP, X0, RegisterBatch
+from gicv3.vcpu import Unique
 
 if TYPE_CHECKING:
     from gicv3 import GICv3
@@ -41,7 +43,7 @@ GICD_SIZE = 0x1_0000
 REDISTRIBUTOR_STRIDE = 0x2_0000
 
 
-class UnicornPort:
+class UnicornPort(Unique):
     """The connection of one `unicorn.Uc` (AArch64, at EL1 or EL0) to one PE.
 
     The guest's ICC_* accesses and, with `mmio`, its accesses to the GIC's frames go to the GIC. A pending interrupt
@@ -49,7 +51,8 @@ class UnicornPort:
     which a run loop does between its calls of `emu_start`. Group 1 arrives as IRQ, Group 0 as FIQ.
 
     Parameters: `gic`; `uc`; `pe`, the PE's index in the GIC, 0..num_pe-1; `mmio`, map the GIC's frames.
-    Raises: ConfigError when `pe` is out of range; UnicornError when Unicorn refuses a hook or a mapping.
+    Raises: ConfigError when `pe` is out of range, or `uc` is not of AArch64, big-endian, or attached already;
+    UnicornError when Unicorn refuses a hook or a mapping.
     Thread-safety: none; use it from the thread that runs the Uc.
     """
 
@@ -57,8 +60,9 @@ class UnicornPort:
     stop_when_pending = False
 
     def __init__(self, gic: GICv3, uc: unicorn.Uc, pe: int = 0, mmio: bool = True) -> None:
-        if not 0 <= pe < gic.num_pe:
+        if not 0 <= as_index(pe) < gic.num_pe:
             raise ConfigError(f"pe must be in 0..{gic.num_pe - 1}, got {pe}")
+        native.check_uc(uc)
         self.gic, self.uc, self.pe = gic, uc, pe
         self.error: BaseException | None = None
         self._lines = gic.lines.data
@@ -85,7 +89,7 @@ class UnicornPort:
         pfr0 = RegisterBatch(handle, (ID_AA64PFR0_EL1,))
         pfr0.read()
         self._set_constant(ID_AA64PFR0_EL1, pfr0.cp[0].val | PFR0_GIC)
-        self._hooks = native.Hooks(uc)
+        self._hooks = native.Hooks(uc, pe)
         try:
             self._hooks.sysreg(self._mrs, self._msr)
             if mmio:
@@ -282,6 +286,7 @@ def attach(gic: GICv3, uc: unicorn.Uc, pe: int = 0, mmio: bool = True) -> Unicor
 
     Parameters: `gic`; `uc`, opened for UC_ARCH_ARM64 and at EL1 or EL0 (see `reset`); `pe`, 0..num_pe-1; `mmio`, map
     the GIC's frames at the addresses of its configuration. Returns: the port; `detach()` undoes it.
-    Raises: ConfigError when `pe` is out of range; UnicornError when Unicorn refuses a hook or a mapping.
+    Raises: ConfigError when `pe` is out of range, or `uc` is not of AArch64, big-endian, or attached already;
+    UnicornError when Unicorn refuses a hook or a mapping.
     """
     return UnicornPort(gic, uc, pe, mmio)
