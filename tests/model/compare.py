@@ -1,6 +1,7 @@
 """Command line: compare the core with the slow model on random programs.
 
     python -m tests.model.compare --ops 1000000 --seed 1 --config ds1
+    python -m tests.model.compare --sweep --config ds1
 
 Prints how many operations ran in each configuration and every difference, each as a short program. Exit status 1 if
 there was any.
@@ -13,7 +14,7 @@ import sys
 import time
 
 from .configs import CONFIGS
-from .runner import build_program, explain, run
+from .runner import build_program, explain, run, sweep
 
 
 def compare(name: str, ops: int, seed: int, length: int, limit: int) -> int:
@@ -46,10 +47,16 @@ def main() -> int:
     parser.add_argument("--config", action="append", choices=["all", *CONFIGS], help="may be repeated (all)")
     parser.add_argument("--length", type=int, default=800, help="operations per program, before its dump (800)")
     parser.add_argument("--limit", type=int, default=5, help="kinds of difference after which to stop (5)")
+    parser.add_argument("--sweep", action="store_true", help="access every place in every frame instead")
     arguments = parser.parse_args()
     names = arguments.config or ["all"]
     total = 0
     for name in CONFIGS if "all" in names else names:
+        if arguments.sweep:
+            different, accesses = sweep(CONFIGS[name])
+            print(f"{name}: {accesses} accesses, {len(different)} differences", *different[:20], sep="\n", flush=True)
+            total += len(different)
+            continue
         total += compare(name, arguments.ops, arguments.seed, arguments.length, arguments.limit)
     return 1 if total else 0
 

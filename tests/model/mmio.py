@@ -38,9 +38,13 @@ GICD_ROWS = [
     Row("ISACTIVER", 0x0300, 0x037C),
     Row("ICACTIVER", 0x0380, 0x03FC),
     Row("IPRIORITYR", 0x0400, 0x07FB, (1, 4), 1),
+    Row("ITARGETSR", 0x0800, 0x0BFB, (1, 4), 1),
     Row("ICFGR", 0x0C00, 0x0CFC),
     Row("IGRPMODR", 0x0D00, 0x0D7C),
     Row("NSACR", 0x0E00, 0x0EFC),
+    Row("SGIR", 0x0F00, 0x0F00, access="WO"),
+    Row("CPENDSGIR", 0x0F10, 0x0F1F, (1, 4), 1),
+    Row("SPENDSGIR", 0x0F20, 0x0F2F, (1, 4), 1),
     Row("INMIR", 0x0F80, 0x0FFC),
     Row("IGROUPRE", 0x1000, 0x107C),
     Row("ISENABLERE", 0x1200, 0x127C),
@@ -107,9 +111,12 @@ NSACR_WRITE = {"ISPENDR": 1, "ICPENDR": 2, "IROUTER": 3}
 ID_VALUES = [0x44, 0, 0, 0, 0, 0xB4, 0x3B, 0, 0x0D, 0xF0, 0x05, 0xB1]
 PIDR0 = {"GICD": 0x92, "RD": 0x93, "GICM": 0x97}
 
-NOT_PER_INTID = {"CTLR", "TYPER", "IIDR", "TYPER2", "STATUSR", "ID", "SGI_NSACR"} | {
-    f"{verb}SPI_{kind}" for verb in ("SET", "CLR") for kind in ("NSR", "SR")
-}
+LEGACY = {"ITARGETSR", "SGIR", "CPENDSGIR", "SPENDSGIR"}
+NOT_PER_INTID = (
+    LEGACY
+    | {"CTLR", "TYPER", "IIDR", "TYPER2", "STATUSR", "ID", "SGI_NSACR"}
+    | {f"{verb}SPI_{kind}" for verb in ("SET", "CLR") for kind in ("NSR", "SR")}
+)
 
 WROD, RWOD, WRD, RRD = 8, 4, 2, 1  # 2: STATUSR bits
 
@@ -216,7 +223,7 @@ class Mmio(Delivery):
     def bits_per_intid(frame: str, row: Row) -> int:
         """Return the width of one interrupt's field: a byte of priority, two bits of ICFGR or NSACR, 64 of IROUTER."""
         name = row.name.removesuffix("E") if frame == "GICD" else row.name
-        return {"IPRIORITYR": 8, "ICFGR": 2, "NSACR": 2, "IROUTER": 64}.get(name, 1)
+        return {"IPRIORITYR": 8, "ITARGETSR": 8, "ICFGR": 2, "NSACR": 2, "IROUTER": 64}.get(name, 1)
 
     def note_bad_access(self, frame: str, index: int, secure: bool, bit: int) -> None:
         """Count a reserved, read-only or write-only violation, and record it in the banked STATUSR (2)."""
@@ -288,6 +295,8 @@ class Mmio(Delivery):
             return 0  # 2: RAZ/WI for NS when DS=0
         if name in ("IGRPMODR", "NSACR") and (self.ds or not secure):
             return 0  # 2: RAZ/WI for NS or DS=1
+        if name in LEGACY:
+            return 0  # 2: RES0 for ARE
         value = 0
         for bit, _, irq in self.fields(frame, row, offset, size, pe):
             if self.allowed(frame, name, irq, secure, NSACR_READ):
@@ -401,6 +410,8 @@ class Mmio(Delivery):
             return  # 2: RAZ/WI for NS when DS=0
         if name in ("IGRPMODR", "NSACR") and (self.ds or not secure):
             return  # 2: RAZ/WI for NS or DS=1
+        if name in LEGACY:
+            return  # 2: RES0 for ARE
         for bit, width, irq in self.fields(frame, row, offset, size, pe):
             if not self.allowed(frame, name, irq, secure, NSACR_WRITE):
                 continue

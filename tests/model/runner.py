@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 from .config import ModelConfig
@@ -189,6 +190,29 @@ class Pair(ModelRun):
             frame, *rest = op.args
             return getattr(self.gic, op.call)(self.frames[frame], *rest)
         return getattr(self.gic, op.call)(*op.args)
+
+
+def sweep(keywords: dict[str, Any], stride: int = 1) -> tuple[list[str], int]:
+    """Read and write every place in every frame in every width; return what differs, and the number of accesses."""
+    pair = Pair(keywords)
+    frames = [name for name in pair.frames if name != "GICM" or pair.model.config.message_frame is not None]
+    states = (True, False) if pair.model.config.security else (False,)
+    places = [(frame, offset) for frame in frames for offset in range(0, 0x10000, stride)]
+    different, done = [], 0
+    for frame, offset in places:
+        for size, secure, value in product((1, 2, 4, 8), states, (None, 0)):
+            access = (size, secure, len(pair.model.pes) - 1)
+            if value is None:
+                op = Op("frame_read", (frame, offset, *access))
+            else:
+                op = Op("frame_write", (frame, offset, value, *access))
+            answers = pair.on_core(op), pair.on_model(op)
+            counts = pair.gic.totals()["bad_access"], pair.model.totals()["bad_access"]
+            done += 1
+            if answers[0] != answers[1] or counts[0] != counts[1]:
+                different.append(f"{op.code()}: core {answers[0]} {counts[0]}, model {answers[1]} {counts[1]}")
+                pair.model.counts["bad_access"] = counts[0]
+    return different, done
 
 
 def changes_nothing(op: Op) -> bool:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from .config import ModelConfig
 from .configs import CONFIGS
 from .programs import Generator, Op
-from .runner import Pair, build_program, explain, run, shrink
+from .runner import Pair, build_program, explain, run, shrink, sweep
 
 PROGRAMS = 4
 
@@ -25,6 +25,12 @@ def test_core_and_model_agree_on_seeded_programs(name: str) -> None:
         difference, trace = run(keywords, build_program(keywords, seed, 400))
         if difference is not None:
             pytest.fail(f"{name}, seed {seed}:\n{explain(keywords, difference, trace)}", pytrace=False)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("ds1", 4), ("all-ds0", 12)])
+def test_every_place_in_every_frame_is_what_the_model_says(name: str, stride: int) -> None:
+    different, _ = sweep(CONFIGS[name], stride)
+    assert different == []
 
 
 def test_a_seed_names_a_program() -> None:
