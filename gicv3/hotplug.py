@@ -18,9 +18,10 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from operator import index as as_index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gicv3.errors import HotplugError
+from gicv3.errors import ConfigError, HotplugError
 from gicv3.notifier import Notifier, NotifierList, collect, raise_all
 from gicv3.vcpu import PowerState, Unique, Vcpu
 from gicv3.views import PeView
@@ -154,7 +155,7 @@ _CPU_MODELS = frozenset(
 )
 _NOT_PLUGGABLE = frozenset({"acpi-ged", "arm-gicv3", "arm-gicv3-its", "arm-smmuv3", "pl011", "pl031", "pl061"})
 _is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
-_boot_path = re.compile(r"/machine/unattached/device\[([0-9]+)\]").fullmatch
+_boot_path = re.compile(r"/machine/unattached/device\[([0-9]{1,5})\]").fullmatch
 _PERIPHERAL = "/machine/peripheral/"
 _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
 
@@ -212,8 +213,8 @@ class CpuHotplugHandler(Unique):
         if self.migrating:
             raise HotplugError("device_add not allowed while migrating")
         if id is not None:
-            if not _is_identifier(id):
-                raise HotplugError("Parameter 'id' expects an identifier")
+            if not isinstance(id, str) or not _is_identifier(id):
+                raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
             if id in self._devices:
                 raise HotplugError(f"Duplicate device ID '{id}'")
         for name in properties:
@@ -263,8 +264,10 @@ class CpuHotplugHandler(Unique):
         """Play a guest that declines a request: the vCPU stays, and can be asked for again.
 
         Parameters: `name`, as :meth:`device_del`; `status`, the guest's _OST status code, 1..2**32-1.
-        Raises: DeviceNotFoundError; HotplugError when nothing was requested.
+        Raises: ConfigError for another status; DeviceNotFoundError; HotplugError when nothing was requested.
         """
+        if not 1 <= as_index(status) < 1 << 32:
+            raise ConfigError(f"status must be in 1..{(1 << 32) - 1}, got {status}")
         cpu = self.find_cpu(name)
         _check_requested(cpu)
         cpu.unplug_requested = False
@@ -298,8 +301,10 @@ class CpuHotplugHandler(Unique):
     def find_cpu(self, name: str) -> Vcpu:
         """The plugged vCPU with this id or path.
 
-        Raises: DeviceNotFoundError.
+        Raises: DeviceNotFoundError; HotplugError for a name that is not a string.
         """
+        if not isinstance(name, str):
+            raise HotplugError(f"a vCPU is named by a string, got {name!r}")
         cpu = self._devices.get(name)
         if cpu is None:
             if match := _boot_path(name):
@@ -402,7 +407,7 @@ class CpuHotplugHandler(Unique):
         if properties.get("node_id", 0) != 0:
             raise HotplugError("invalid node-id, must be 0")
         if properties.get("mp_affinity", affinity) != affinity:
-            raise HotplugError(f"invalid mp-affinity, must be {affinity}")
+            raise HotplugError(f"invalid mp-affinity, must be {affinity}, got {properties['mp_affinity']!r}")
         if properties.get("pmu", self.pmu) != self.pmu:
             raise HotplugError(f"CPU {index}: 'pmu' feature didn't match with existing CPUs")
 
@@ -445,7 +450,9 @@ class CpuHotplugHandler(Unique):
             raise_all("an unplug failed, and so did taking it back", errors)
 
 
-def _check_driver(driver: str) -> None:
+def _check_driver(driver: object) -> None:
+    if not isinstance(driver, str):
+        raise HotplugError(f"Parameter 'driver' expects a string, got {driver!r}")
     if driver in _NOT_PLUGGABLE:
         raise HotplugError("Parameter 'driver' expects a pluggable device type")
     if driver not in _CPU_MODELS:

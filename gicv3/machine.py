@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import index as as_index
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
-from gicv3.notifier import NotifierList, collect, raise_all
+from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
 from gicv3.psci import Psci
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
@@ -89,6 +90,13 @@ class VirtMachine(CpuHotplugHandler):
     Raises: ConfigError. Thread-safety: none beyond the GIC's own; use it from one thread at a time.
     """
 
+    on_power = Callback[Callable[[Vcpu, PowerState], object]]()
+    """Called with (vCPU, its new state) by `power_on` and `power_off`; or None."""
+    on_system_off = Callback[Callable[[], object]]()
+    """Called when a guest asks for SYSTEM_OFF; or None."""
+    on_system_reset = Callback[Callable[[], object]]()
+    """Called at the end of `reset`; or None."""
+
     def __init__(
         self,
         cpus: int | None = None,
@@ -130,9 +138,6 @@ class VirtMachine(CpuHotplugHandler):
         )
         self.cpuhp_notifiers = NotifierList()
         self.hotplug_events = NotifierList()
-        self.on_power: Callable[[Vcpu, PowerState], object] | None = None
-        self.on_system_off: Callable[[], object] | None = None
-        self.on_system_reset: Callable[[], object] | None = None
         self._on_cpu_line: Callable[[Vcpu, Any, bool], object] | None = None
         self._cpus: dict[int, Vcpu] = {}
         self._devices: dict[str, Vcpu] = {}
@@ -191,12 +196,14 @@ class VirtMachine(CpuHotplugHandler):
         """Called with (vCPU, `gicv3.Line`, level) when one of the six lines to a vCPU changes.
 
         Setting it takes the place of `gic.on_line`. Without it, poll `gic.changed()` and `Vcpu.lines`.
+
+        Raises: ConfigError when set to something that is neither callable nor None.
         """
         return self._on_cpu_line
 
     @on_cpu_line.setter
     def on_cpu_line(self, callback: Callable[[Vcpu, Any, bool], object] | None) -> None:
-        self._on_cpu_line = callback
+        self._on_cpu_line = check_callback("on_cpu_line", callback)
         self.gic.on_line = self._gic_line if callback is not None or self.virtualization else None
 
     def power_on(self, cpu: Vcpu, entry: int, context_id: int = 0) -> None:
@@ -205,10 +212,13 @@ class VirtMachine(CpuHotplugHandler):
         Without `on_power` it is ON at once. With it, it is ON_PENDING until somebody, perhaps the callback, says
         `powered_on`.
 
-        Parameters: `entry`, the address where it starts; `context_id`, what it finds in X0.
-        Raises: GicError when it is not off or not plugged; what `on_power` raised, and it is off then; what a callback
-        raised that was told of its reset, and it is started nevertheless.
+        Parameters: `entry`, the address where it starts, and `context_id`, what it finds in X0: 0..2**64-1 each.
+        Raises: ConfigError; GicError when it is not off or not plugged; what `on_power` raised, and it is off then;
+        what a callback raised that was told of its reset, and it is started nevertheless.
         """
+        for name, value in (("entry", entry), ("context_id", context_id)):
+            if not 0 <= as_index(value) < 1 << 64:
+                raise ConfigError(f"{name} must be in 0..2**64-1, got {value:#x}")
         if cpu.power_state is not PowerState.OFF or self._cpus.get(cpu.cpu_index) is not cpu:
             raise GicError(f"cpu {cpu.cpu_index} must be plugged and OFF to be powered on")
         errors: list[BaseException] = []
@@ -298,9 +308,9 @@ def _memory_map(
     max_cpus: int, ram_size: int, highmem_redists: bool, redist2_capacity: int, hotplug: bool
 ) -> tuple[Mapping[str, Region], list[tuple[int, int]]]:
     """Lay out the machine: its regions by name, and (base, number of PEs) of each redistributor region."""
-    if ram_size < 1:
+    if as_index(ram_size) < 1:
         raise ConfigError(f"ram_size must be at least 1, got {ram_size}")
-    if not 1 <= redist2_capacity <= MAX_CPUS:
+    if not 1 <= as_index(redist2_capacity) <= MAX_CPUS:
         raise ConfigError(f"redist2_capacity must be in 1..{MAX_CPUS}, got {redist2_capacity}")
     capacity = REDIST_CAPACITY + (redist2_capacity if highmem_redists else 0)
     if max_cpus > capacity:

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from gicv3.errors import GicError
+from gicv3.errors import ConfigError, GicError
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def check_callback(name: str, callback: _F | None) -> _F | None:
+    """`callback` itself. Raises: ConfigError when it is neither callable nor None."""
+    if callback is not None and not callable(callback):
+        raise ConfigError(f"{name} must be callable or None, got {callback!r}")
+    return callback
+
+
+class Callback(Generic[_F]):
+    """An attribute that holds a callable or None. Raises: ConfigError when set to something else."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> _F | None:
+        found: _F | None = vars(instance).get(self._name) if instance is not None else None
+        return found
+
+    def __set__(self, instance: object, callback: _F | None) -> None:
+        vars(instance)[self._name] = check_callback(self._name, callback)
 
 
 class Notifier:
@@ -14,13 +37,14 @@ class Notifier:
 
     Parameters:
         notify: called with the data of each event, and refuses it by raising; a subclass overrides the method.
+    Raises: ConfigError when `notify` cannot be called.
     Thread-safety: as the list it is on.
     """
 
     __slots__ = ("__weakref__", "_callback", "_list")
 
     def __init__(self, notify: Callable[[Any], object] | None = None) -> None:
-        self._callback = notify
+        self._callback = check_callback("notify", notify)
         self._list: weakref.ref[NotifierList] | None = None
 
     def notify(self, data: Any) -> None:

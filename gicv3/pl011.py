@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum, IntFlag
 
+from gicv3.notifier import Callback
+
 
 class Pl011Reg(IntEnum):
     """Register offsets in bytes."""
@@ -59,8 +61,11 @@ class PL011:
     """A PL011 that sends at once and never loses a character: what the host types waits until the FIFO has room.
 
     Parameters: `set_irq`, called with the level of UARTINTR when it changes; `output`, called with each byte sent.
-    Not thread-safe.
+    Raises: ConfigError when `output` is neither callable nor None. Not thread-safe.
     """
+
+    output = Callback[Callable[[bytes], object]]()
+    """Called with each byte sent; or None."""
 
     SIZE = 0x1000
     """Bytes of address space."""
@@ -122,7 +127,12 @@ class PL011:
         Parameters: `offset`, 0..0xFFF; `value`; `size` in bytes, which the device does not look at.
         """
         if offset == Pl011Reg.DR:
-            self._send(value & 0xFF)
+            # It is gone at once, so the FIFO falls through its trigger level with every character.
+            self._ris |= Pl011Int.TX
+            try:
+                self._send(value & 0xFF)
+            finally:
+                self._update()
         elif offset == Pl011Reg.ICR:
             self._ris &= ~value
         elif offset in _PLAIN:
@@ -159,8 +169,6 @@ class PL011:
             self._fill()
         elif self.output is not None:
             self.output(bytes((character,)))
-        # It is gone at once, so the FIFO falls through its trigger level with every character.
-        self._ris |= Pl011Int.TX
 
     def _fill(self) -> None:
         """Let the receiver take what has been typed, as far as there is room."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from enum import IntEnum
+from operator import index as as_index
 from typing import Any
 
 from gicv3.errors import ConfigError
@@ -209,7 +210,7 @@ class TimerBank:
     def __init__(
         self, on_output: Callable[[Any, Timer, bool], object], frequency: int = DEFAULT_FREQUENCY
     ) -> None:
-        if not 1 <= frequency <= 0xFFFF_FFFF:
+        if not 1 <= as_index(frequency) <= 0xFFFF_FFFF:
             raise ConfigError(f"frequency must be in 1..{0xFFFF_FFFF} Hz, got {frequency}")
         self.on_output = on_output
         self.frequency = frequency

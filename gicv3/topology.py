@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import index as as_index
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from gicv3.errors import ConfigError, HotplugError
@@ -55,7 +56,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         for name in ("sockets", "clusters", "cores", "threads"):
-            if getattr(self, name) < 1:
+            if as_index(getattr(self, name)) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_cpus > MAX_CPUS:
             raise ConfigError(f"product of the hierarchy must be in 1..{MAX_CPUS}, got {self.max_cpus}")
@@ -106,6 +107,9 @@ def _check_id(level: str, value: int | str | None, count: int) -> int:
         except (TypeError, ValueError):
             raise HotplugError(f"Parameter '{level}-id' expects a number, got {value!r}") from None
     if not 0 <= value < count:
+        # QEMU's numbers have 64 bits; Python prints no longer ones than 4300 digits.
+        if not -1 << 63 <= value < 1 << 63:
+            raise HotplugError(f"Parameter '{level}-id' expects a 64-bit number, got {value:#x}")
         raise HotplugError(f"Invalid {level}-id {value} specified, correct range 0:{count - 1}")
     return value
 
@@ -116,7 +120,7 @@ def resolve_topology(cpus: int | None, max_cpus: int | None, topology: Topology 
     Returns: (cpus, max_cpus, topology). Raises: ConfigError with the value and the limit.
     """
     for name, value in (("cpus", cpus), ("max_cpus", max_cpus)):
-        if value is not None and not 1 <= value <= MAX_CPUS:
+        if value is not None and not 1 <= as_index(value) <= MAX_CPUS:
             raise ConfigError(f"{name} must be in 1..{MAX_CPUS}, got {value}")
     if max_cpus is None:
         max_cpus = topology.max_cpus if topology is not None else cpus or 1

@@ -4,9 +4,9 @@ import gc
 import weakref
 
 import pytest
-from virt import ALL, enable_distributor, plug, refuse, take, unplug, wake
+from virt import ALL, enable_distributor, fingerprint, plug, refuse, take, unplug, wake
 
-from gicv3.errors import HotplugError
+from gicv3.errors import ConfigError, HotplugError
 from gicv3.hotplug import (
     CPUHotplugInfo,
     DeviceNotFoundError,
@@ -206,9 +206,57 @@ def test_device_add_refusals_in_their_order(machine):
     refuse(machine, lambda: add(id="new", core_id=5, node_id=1), "invalid node-id, must be 0")
 
 
-@pytest.mark.parametrize("name", ["", "4cpu", "a b", "a/b", "_a", "é"])
+@pytest.mark.parametrize("name", ["", "4cpu", "a b", "a/b", "_a", "é", 5, ["a"], b"a"])
 def test_a_name_is_an_identifier(machine, name):
-    refuse(machine, lambda: machine.device_add(id=name, core_id=4), "Parameter 'id' expects an identifier")
+    text = f"Parameter 'id' expects an identifier, got {name!r}"
+    refuse(machine, lambda: machine.device_add(id=name, core_id=4), text)
+
+
+@pytest.mark.parametrize("driver", [5, ["cortex-a57-arm-cpu"]])
+def test_a_driver_is_a_string(machine, driver):
+    text = f"Parameter 'driver' expects a string, got {driver!r}"
+    refuse(machine, lambda: machine.device_add(driver, core_id=4), text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1 << 63) - 1, "Invalid core-id 9223372036854775807 specified, correct range 0:7"),
+        (1 << 63, "Parameter 'core-id' expects a 64-bit number, got 0x8000000000000000"),
+        (hex(1 << 20_000), f"Parameter 'core-id' expects a 64-bit number, got {1 << 20_000:#x}"),
+        ("9" * 5000, f"Parameter 'core-id' expects a number, got '{'9' * 5000}'"),
+    ],
+    ids=["last", "first-too-large", "large", "larger-than-python-reads"],
+)
+def test_an_id_of_any_size_is_answered(machine, value, text):
+    refuse(machine, lambda: machine.device_add(core_id=value), text)
+
+
+@pytest.mark.parametrize("name", [None, 5, ["cpu4"]])
+@pytest.mark.parametrize("call", ["device_del", "reject_unplug", "complete_unplug"])
+def test_a_vcpu_is_named_by_a_string(machine, call, name):
+    refuse(machine, lambda: getattr(machine, call)(name), f"a vCPU is named by a string, got {name!r}")
+
+
+@pytest.mark.parametrize("digits", ["00", "8", "65536", "9" * 5000])
+def test_a_path_with_another_number_is_not_found(machine, digits):
+    path = f"/machine/unattached/device[{digits}]"
+    refuse(machine, lambda: machine.device_del(path), f"Device '{path}' not found", DeviceNotFoundError)
+
+
+@pytest.mark.parametrize(("status", "fits"), [(0, False), (1, True), ((1 << 32) - 1, True), (1 << 32, False)])
+def test_the_status_of_a_refusal_is_1_to_32_bits(machine, status, fits):
+    plug(machine, 4)
+    machine.device_del("cpu4")
+    if fits:
+        machine.reject_unplug("cpu4", status)
+        assert not machine.cpus[4].unplug_requested
+    else:
+        before = fingerprint(machine)
+        with pytest.raises(ConfigError) as caught:
+            machine.reject_unplug("cpu4", status)
+        assert str(caught.value) == f"status must be in 1..4294967295, got {status}"
+        assert fingerprint(machine) == before
 
 
 def test_a_name_may_have_digits_and_punctuation_after_its_first_letter(machine):

@@ -294,6 +294,40 @@ def test_without_a_line_callback_nothing_runs_and_lines_are_polled(machine):
     assert cpu.lines == Line.IRQ
 
 
+@pytest.mark.parametrize("name", ["on_cpu_line", "on_power", "on_system_off", "on_system_reset"])
+def test_a_callback_is_callable_or_none(machine, name):
+    def callback(*_):
+        pass
+
+    assert getattr(machine, name) is None
+    setattr(machine, name, callback)
+    with pytest.raises(ConfigError) as caught:
+        setattr(machine, name, 5)
+    assert str(caught.value) == f"{name} must be callable or None, got 5"
+    assert getattr(machine, name) is callback
+    setattr(machine, name, None)
+    assert getattr(machine, name) is None
+
+
+@pytest.mark.parametrize("name", ["entry", "context_id"])
+def test_a_power_on_takes_64_bit_numbers(machine, name):
+    cpu = machine.cpus[1]
+    arguments = {"entry": 0, "context_id": 0}
+    for value, shown in ((-1, "-0x1"), (1 << 64, "0x10000000000000000")):
+        with pytest.raises(ConfigError) as caught:
+            machine.power_on(cpu, **(arguments | {name: value}))
+        assert str(caught.value) == f"{name} must be in 0..2**64-1, got {shown}"
+        assert cpu.power_state is PowerState.OFF
+    machine.power_on(cpu, **(arguments | {name: (1 << 64) - 1}))
+    assert cpu.power_state is PowerState.ON
+
+
+@pytest.mark.parametrize("option", ["cpus", "max_cpus", "ram_size", "redist2_capacity", "frequency"])
+def test_numbers_of_a_machine_are_integers(option):
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        VirtMachine(**{option: 4.0})
+
+
 def test_the_maintenance_output_comes_back_as_ppi_25_where_there_is_virtualization():
     machine = VirtMachine(cpus=2, virtualization=True)
     arm(machine, machine.cpus[1])

@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 
-from gicv3.errors import GicError
+from gicv3.errors import ConfigError, GicError
 from gicv3.notifier import Notifier, NotifierList
 
 
@@ -223,3 +223,8 @@ def test_ten_thousand_members_leave_in_any_order():
     for notifier in notifiers[::-2]:
         notifier.remove()
     assert list(members) == notifiers[::2]
+
+
+def test_a_notifier_calls_a_callable():
+    with pytest.raises(ConfigError, match="notify must be callable or None, got 5"):
+        Notifier(5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gicv3.errors import ConfigError
 from gicv3.pl011 import PL011, Pl011Int, Pl011Reg
 
 FR_RXFE, FR_TXFF, FR_RXFF, FR_TXFE = 1 << 4, 1 << 5, 1 << 6, 1 << 7
@@ -150,3 +151,23 @@ def test_reset_lowers_the_line_and_keeps_what_waits() -> None:
     board.uart.reset()
     assert not board.line
     assert board.uart.unread == 1
+
+
+def test_output_that_raises_leaves_the_uart_as_after_any_character() -> None:
+    board = Board(mask=Pl011Int.TX)
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError(data)
+
+    board.uart.output = fail
+    with pytest.raises(RuntimeError, match="x"):
+        board.uart.write(Pl011Reg.DR, ord("x"))
+    assert board.line
+    assert board.uart.read(Pl011Reg.RIS) == Pl011Int.TX
+
+
+def test_output_is_callable_or_none() -> None:
+    uart = PL011(lambda level: None)
+    with pytest.raises(ConfigError, match="output must be callable or None, got 5"):
+        uart.output = 5  # type: ignore[assignment]
+    assert uart.output is None

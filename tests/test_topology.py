@@ -42,6 +42,12 @@ def test_default_affinities_are_distinct_and_within_the_affinity_fields():
     assert not any(affinity & ~AFFINITY_MASK for affinity in affinities)
 
 
+@pytest.mark.parametrize("level", ["sockets", "clusters", "cores", "threads"])
+def test_levels_are_integers(level):
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        Topology(**{level: 2.0})
+
+
 @given(topologies, st.data())
 def test_index_and_props_are_inverse(topology, data):
     index = data.draw(st.integers(0, topology.max_cpus - 1))

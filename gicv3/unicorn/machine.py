@@ -9,6 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from operator import index as as_index
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,7 @@ class UnicornMachine(Unique):
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
-        if not 1 <= quantum <= MAX_QUANTUM:
+        if not 1 <= as_index(quantum) <= MAX_QUANTUM:
             raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
         if cpu_model not in CPU_MODELS:
             raise ConfigError(f"cpu_model must be one of {', '.join(CPU_MODELS)}, got {cpu_model!r}")
@@ -186,7 +187,7 @@ class UnicornMachine(Unique):
         """
         if self.closed:
             raise GicError("this UnicornMachine is closed")
-        if ticks is not None and ticks < 1:
+        if ticks is not None and as_index(ticks) < 1:
             raise ConfigError(f"ticks must be at least 1, got {ticks}")
         end = None if ticks is None else self.clock + ticks
         while True:
