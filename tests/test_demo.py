@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -119,7 +120,10 @@ def test_help_lists_the_commands_there_are() -> None:
 def test_command_without_its_packages_says_what_to_install(package: str) -> None:
     result = command("version", prelude=f"import sys; sys.modules['{package}'] = None")
     assert result.returncode == 1
-    assert "pip install 'gicv3[cli]'" in result.stdout + result.stderr
+    assert "pip install 'gicv3[cli,unicorn]'" in result.stderr
+    readme = Path(__file__).parent.parent / "README.md"
+    assert "pip install '.[cli,unicorn]'" in result.stderr
+    assert "pip install '.[cli,unicorn]'" in readme.read_text(encoding="utf-8")
 
 
 def test_demo_without_unicorn_says_what_to_install() -> None:

@@ -12,5 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "typer"):
             raise
-        sys.exit("the gicv3 command needs its extra packages: pip install 'gicv3[cli]'")
+        sys.exit(
+            "the gicv3 command needs its extra packages: pip install 'gicv3[cli,unicorn]', "
+            "or in its source folder: pip install '.[cli,unicorn]'"
+        )
     app()
