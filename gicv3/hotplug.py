@@ -41,8 +41,11 @@ class CPUHotplugInfo:
     """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes."""
 
     gic: Any
+    """The GICv3 that the vCPU belongs to; a notifier leaves those of others alone."""
     cpu: Any
+    """The vCPU, with `mp_affinity` and `cpu_index`."""
     plugging: bool
+    """True when it comes, False when it goes."""
 
     def inverse(self) -> CPUHotplugInfo:
         """The event that takes this one back."""

@@ -44,15 +44,17 @@ class CpuProps(NamedTuple):
 class Topology:
     """Shape of a machine: the product of the four levels is its number of possible vCPUs.
 
-    Parameters:
-        sockets, clusters per socket, cores per cluster, threads per core: each at least 1, their product 1..65536.
-    Raises: ConfigError.
+    Raises: ConfigError when one is less than 1, or the product not in 1..65536.
     """
 
     sockets: int = 1
+    """Sockets of the machine."""
     clusters: int = 1
+    """Clusters per socket."""
     cores: int = 1
+    """Cores per cluster."""
     threads: int = 1
+    """Threads per core."""
 
     def __post_init__(self) -> None:
         for name in ("sockets", "clusters", "cores", "threads"):
