@@ -52,12 +52,7 @@ _TABLE = (
     Entry("ctlr-el3-el1s", "QEMU defect", "CTLR_EL3.{EOImode,CBPR}_EL1S show the Non-secure bank; ours the Secure one"),
     Entry("sre-el2", "permitted", "ICC_SRE_EL2 at EL3 while EL2 is not enabled there is no fault; ours UNDEFINED"),
     Entry(
-        "pmr-ns-ff", "unclear", "8 bits: the Non-secure view of PMR 0xFF is 0xFF (gem5 too); ours 0xFE, shifted as any"
-    ),
-    Entry(
-        "eoi-other-group",
-        "permitted",
-        "EOIR also deactivates an INTID whose group the state could not EOI; ours does not",
+        "eoi-other-group", "permitted", "EOIR deactivates an INTID whose group the state could not EOI; ours does not"
     ),
     Entry("ds1-secure-fiq", "unclear", "DS=1, PE Secure: Group 1 is an FIQ; ours an IRQ (gem5)"),
 )

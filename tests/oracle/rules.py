@@ -88,6 +88,11 @@ def _base(config: Config, ns: bool = True) -> World:
     return config.world(config.base_el, ns=ns)
 
 
+def _lines_only(*names: str) -> Accept:
+    """Accepts that the lines, and what they interrupt, differ."""
+    return lambda ours, theirs: names if _same_but_lines(ours, theirs) else ()
+
+
 def _same_but_lines(ours: Result, theirs: Result) -> bool:
     """Equal apart from the interrupt lines and what they interrupt."""
     return ours[:3] == theirs[:3]
@@ -95,9 +100,9 @@ def _same_but_lines(ours: Result, theirs: Result) -> bool:
 
 def _with_ds(subject: Subject, op: Op) -> Iterator[Step]:
     """With DS=1, an FIQ of a Secure PE on QEMU alone must not end an operation: routing to EL3 is kept off there."""
-    if subject.ds and op.world.secure and op.kind != Kind.LINE:
-        op = op._replace(world=subject.config.world(op.world.el, ns=bool(op.world.scr & SCR_NS)))
     sets_ds = op.kind == Kind.W32 and op.address == GICD_BASE and op.value & 0x40
+    if (subject.ds or sets_ds) and op.world.secure and op.kind != Kind.LINE:
+        op = op._replace(world=subject.config.world(op.world.el, ns=bool(op.world.scr & SCR_NS)))
     for step in _ruled(subject, op):
         if step.op.world.secure and (subject.ds or sets_ds):
             yield step._replace(accept=_ds1_secure_fiq(step.accept))
@@ -132,18 +137,23 @@ def _end_of_interrupt(subject: Subject, op: Op) -> Iterator[Step]:
     """What QEMU deactivates and we do not is then deactivated on both sides."""
     config = subject.config
     changed = harmless(op)
+    name = None if changed == op else "crash-intid"
     intid = subject.written(changed)
-    foreign = config.secure and not subject.ds and intid < 32 + SPIS and not _may_end(subject, op, intid)
-    yield Step(changed, changed=None if changed == op else "crash-intid")
-    if not foreign:
-        return
     word, bit = 4 * (intid // 32), 1 << intid % 32
-    if not (subject.sgi(op.cpu, 0x300) if intid < 32 else subject.gicd(0x300 + word)) & bit:
+
+    def active() -> int:
+        return (subject.sgi(op.cpu, 0x300) if intid < 32 else subject.gicd(0x300 + word)) & bit
+
+    if intid >= 32 + SPIS or not active() or _may_end(subject, op, intid):
+        yield Step(changed, changed=name)
+        return
+    yield Step(changed, _lines_only("eoi-other-group"), changed=name)
+    if not active():
         return
     frame = GICR_BASE + op.cpu * GICR_STRIDE + SGI_FRAME if intid < 32 else GICD_BASE
 
     def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
-        same = ours.value & bit and _same_but_lines(ours, theirs._replace(value=theirs.value | bit))
+        same = _same_but_lines(ours, theirs) or _same_but_lines(ours, theirs._replace(value=theirs.value ^ bit))
         return ("eoi-other-group",) if same else ()
 
     yield Step(Op(Kind.R32, op.cpu, _base(config), address=frame + 0x300 + word), accept)
@@ -151,10 +161,10 @@ def _end_of_interrupt(subject: Subject, op: Op) -> Iterator[Step]:
 
 
 def _may_end(subject: Subject, op: Op, intid: int) -> bool:
-    """Whether the state that executes `op` could end an interrupt of this INTID's group, DS being 0."""
-    word, bit = 4 * (intid // 32), 1 << intid % 32
-    if op.world.el == 3:
+    """Whether the state that executes `op` could end an interrupt of this INTID's group."""
+    if op.world.el == 3 or not subject.config.secure or (subject.ds and not op.world.secure):
         return True
+    word, bit = 4 * (intid // 32), 1 << intid % 32
     group = subject.sgi(op.cpu, 0x080) if intid < 32 else subject.gicd(0x080 + word)
     return bool(group & bit) != op.world.secure
 
@@ -202,13 +212,6 @@ def _read_ctlr_el3(subject: Subject, op: Op) -> Iterable[Step]:
             names.append("ctlr-el3-el1s")
             value = from_ns
         return tuple(names) if ours._replace(value=value) == theirs else ()
-
-    return (Step(op, accept),)
-
-
-def _read_pmr(subject: Subject, op: Op) -> Iterable[Step]:
-    def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
-        return ("pmr-ns-ff",) if (ours.value, ours._replace(value=0xFF)) == (0xFE, theirs) else ()
 
     return (Step(op, accept),)
 
@@ -263,7 +266,7 @@ def _sgi1r(subject: Subject, op: Op) -> Iterator[Step]:
         return
 
     names = tuple(sorted({entry for _, entry in covered}))
-    yield Step(op, lambda ours, theirs: names if _same_but_lines(ours, theirs) else ())
+    yield Step(op, _lines_only(*names))
     for pe, entry in covered:
         pending = subject.sgi(pe, 0x200) & bit
         frame = GICR_BASE + pe * GICR_STRIDE + SGI_FRAME
@@ -275,7 +278,7 @@ def _sgi1r(subject: Subject, op: Op) -> Iterator[Step]:
         yield Step(Op(Kind.R32, op.cpu, _base(config), address=frame + 0x200), accept)
         address = frame + (0x200 if pending else 0x280)
         equal = Op(Kind.W32, op.cpu, _base(config), address=address, value=bit)
-        yield Step(equal, lambda ours, theirs: names if _same_but_lines(ours, theirs) else ())
+        yield Step(equal, _lines_only(*names))
 
 
 _MSR_RULES: dict[int, _Rule] = {
@@ -293,7 +296,6 @@ _MRS_RULES: dict[int, _Rule] = {
     ICC["ICC_IAR0_EL1"]: _acknowledge,
     ICC["ICC_IAR1_EL1"]: _acknowledge,
     ICC["ICC_CTLR_EL3"]: _read_ctlr_el3,
-    ICC["ICC_PMR_EL1"]: _read_pmr,
     ICC["ICC_SRE_EL2"]: _sre_el2,
 }
 
@@ -374,7 +376,7 @@ def _icfgr(subject: Subject, op: Op) -> Iterable[Step]:
     address = 0x100 + 4 * ((offset - 0xC00) // 8)
     again = Op(Kind.W32, op.cpu, _base(subject.config), address=GICD_BASE + address, value=subject.gicd(address))
     return (
-        Step(op, lambda ours, theirs: ("icfgr-stale",) if _same_but_lines(ours, theirs) else ()),
+        Step(op, _lines_only("icfgr-stale")),
         Step(again),
     )
 

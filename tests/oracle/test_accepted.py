@@ -30,7 +30,6 @@ def _programs() -> dict[str, Writer]:
         "sgi1r-ds1": _on("ds1-smp1").ready().msr("ICC_SGI1R_EL1", 1),
         "sgi1r-secure": _on("ds0-smp1").ready().at(3, ns=False).msr("ICC_SGI1R_EL1", 1),
         "sgi1r-nsacr": _on("ds0-smp1").ready().write(SGI + 0xE00, 1).at(1).msr("ICC_SGI1R_EL1", 1),
-        "pmr-ns-ff": _on("ds0-smp4-p8").msr("ICC_PMR_EL1", 0xFF).at(1, scr=SCR_FIQ).mrs("ICC_PMR_EL1"),
         "ctlr-el3-nds": _on("ds0-smp1").mrs("ICC_CTLR_EL3"),
         "ctlr-el3-el1s": _on("ds0-smp1").msr("ICC_CTLR_EL3", 1 << 4).mrs("ICC_CTLR_EL3"),
         "sre-el2": _on("ds0-smp1").mrs("ICC_SRE_EL2"),
