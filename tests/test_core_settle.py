@@ -202,8 +202,8 @@ def dir_of_an_inactive_interrupt(rig: Rig) -> None:
 
 FINDINGS: dict[str, tuple[Callable[[Rig], Any], str, int | None, int | None, int]] = {
     "hole": (lambda rig: rig.gic.frame_read(Frame.RD, 0x8000, index=1), "reserved location", 1, None, 1 << 32 | 0x8000),
-    "size": (lambda rig: rig.gic.frame_write(Frame.GICD, 0x100, 0, 1), "wrong size", 0, None, 0x100),
-    "direction": (lambda rig: rig.gic.frame_write(Frame.GICD, 4, 0), "a direction", 0, None, 4),
+    "size": (lambda rig: rig.gic.frame_write(Frame.GICD, 0x100, 0, 1), "wrong size", None, None, 0x100),
+    "direction": (lambda rig: rig.gic.frame_write(Frame.GICD, 4, 0), "a direction", None, None, 4),
     "sleep with groups enabled": (
         lambda rig: rig.gic.redist[1].__setitem__("GICR_WAKER", 2), "ProcessorSleep set while ICC_IGRPEN", 1, None, 2
     ),
