@@ -111,6 +111,19 @@ RESET_ONCE = words("""
 """)
 
 
+def test_time_that_passed_before_a_callback_raised_has_passed() -> None:
+    def fail(data: bytes) -> None:
+        raise RuntimeError(data)
+
+    with boot(HELLO + OFF, output=fail) as engine:
+        for character, instructions in (("h", 3), ("i", 5)):
+            with pytest.raises(RuntimeError, match=character):
+                engine.run()
+            assert engine.instructions == engine.clock == instructions
+        assert engine.run() is Stop.OFF
+        assert engine.instructions == engine.clock == 8
+
+
 def test_system_reset_comes_back_and_boot_starts_the_guest_again() -> None:
     with boot(RESET_ONCE) as engine:
         assert engine.run() is Stop.RESET

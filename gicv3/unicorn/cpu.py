@@ -76,6 +76,7 @@ class GuestCpu(UnicornPort):
         self.machine = machine
         self.vcpu = vcpu
         self.waiting = False
+        self.executed = 0
         self._started = 0  # counter value at which the running emu_start began, and by which it ends
         self._ends = 0
         self._fault_address = 0
@@ -136,19 +137,20 @@ class GuestCpu(UnicornPort):
         """Whether the vCPU is on and awake; an interrupt ends WFI even where PSTATE masks it."""
         return self.vcpu.power_state is PowerState.ON and (not self.waiting or bool(self._lines[self.pe] & LINES))
 
-    def run(self, start: int, budget: int) -> int:
+    def run(self, start: int, budget: int) -> None:
         """Run from counter value `start` for up to `budget` instructions, at least 1; ends early when the vCPU sleeps.
 
-        Returns: instructions executed. Raises: what a callback raised; UnicornError when Unicorn itself fails.
+        Afterwards `executed` is the number of instructions, also where it raises.
+        Raises: what a callback raised; UnicornError when Unicorn itself fails.
         """
         lines, counter, pe = self._lines, self._counter, self.pe
         timers = self.machine.timers
         self.waiting = False
         pc = self.pc
-        done = 0
-        while done < budget and not self.waiting:
-            now = start + done
-            count = budget - done
+        self.executed = 0
+        while self.executed < budget and not self.waiting:
+            now = start + self.executed
+            count = budget - self.executed
             deadline = timers.next_deadline()
             if deadline is not None:
                 if deadline <= now:
@@ -164,6 +166,8 @@ class GuestCpu(UnicornPort):
             self._started, self._ends = now, now + count
             status = native.emu_start(*self._start_arguments)
             counted, asked = counter
+            # The count ends a run at the instruction after the last one, which is counted but not executed.
+            self.executed += max(1, min(counted, asked))
             self.raise_error()
             pc = self.pc
             if status != native.OK:
@@ -171,11 +175,8 @@ class GuestCpu(UnicornPort):
             elif counted <= asked:
                 # The count did not end it: WFI did.
                 self.waiting = not lines[pe] & LINES
-            # The count ends a run at the instruction after the last one, which is counted but not executed.
-            done += max(1, min(counted, asked))
             if self.vcpu.power_state is not PowerState.ON or self.machine.halted:
                 break
-        return done
 
     def _stop(self) -> None:
         """End the running `emu_start` after this instruction.

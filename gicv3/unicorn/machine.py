@@ -219,16 +219,21 @@ class UnicornMachine(Unique):
             else:
                 budget = min(budget, deadline - clock)
         longest = 0
-        for cpu in self._order:
-            if cpu.vcpu.power_state is PowerState.ON_PENDING:
-                cpu.power_on()
-            if cpu.runnable():
-                executed = cpu.run(clock, budget)
-                self.instructions += executed
-                longest = max(longest, executed)
-                if self.halted is not None:
-                    break
-        self.clock = clock + longest
+        try:
+            for cpu in self._order:
+                if cpu.vcpu.power_state is PowerState.ON_PENDING:
+                    cpu.power_on()
+                if cpu.runnable():
+                    try:
+                        cpu.run(clock, budget)
+                    finally:
+                        self.instructions += cpu.executed
+                        longest = max(longest, cpu.executed)
+                    if self.halted is not None:
+                        break
+        finally:
+            # The guest has seen this time pass: after an error, too, it must not see it again.
+            self.clock = clock + longest
         return longest > 0
 
     def _sleep(self, end: int | None) -> bool:
