@@ -633,6 +633,14 @@ def test_close_lets_go_of_the_machine_which_another_can_then_drive() -> None:
         assert other.run() is Stop.OFF
 
 
+def test_a_second_engine_is_refused() -> None:
+    machine = VirtMachine(cpus=1, max_cpus=2)
+    with UnicornMachine(machine, image=OFF) as engine:
+        with pytest.raises(ConfigError, match="another drives"):
+            UnicornMachine(machine, image=OFF)
+        assert engine.run() is Stop.OFF
+
+
 def test_an_engine_cannot_be_copied() -> None:
     engine = UnicornMachine(VirtMachine(cpus=1), image=OFF)
     with pytest.raises(TypeError, match="UnicornMachine cannot be copied or pickled"):

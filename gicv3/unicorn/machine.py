@@ -51,6 +51,9 @@ class Stop(Enum):
     """`UnicornMachine.stop` was called."""
 
 
+_driven: weakref.WeakSet[VirtMachine] = weakref.WeakSet()
+
+
 class UnicornMachine(Unique):
     """Runs the vCPUs of a machine on Unicorn, in turns, as they are plugged, powered and unplugged.
 
@@ -67,7 +70,7 @@ class UnicornMachine(Unique):
     `load_address` in RAM, where the boot vCPU starts with X0 = `x0`; `ram`, base and size in bytes, whole pages;
     `quantum`, instructions, 1..2**31; `cpu_model`, a key of `CPU_MODELS`; `output`, called with what the guest sends to
     its UART; `tcg_buffer`, bytes for the translated code of one vCPU.
-    Raises: ConfigError; UnicornError when Unicorn cannot do what is needed.
+    Raises: ConfigError, also when another one drives `machine`; UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
     """
 
@@ -84,6 +87,8 @@ class UnicornMachine(Unique):
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
+        if machine in _driven:
+            raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
         if not 1 <= as_index(quantum) <= MAX_QUANTUM:
             raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
         if cpu_model not in CPU_MODELS:
@@ -305,6 +310,7 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
     def on_power(cpu: Vcpu, state: PowerState) -> None:
         """A vCPU that is ON_PENDING is started at its next turn."""
 
+    _driven.add(machine)
     notifier = Notifier(on_hotplug)
     machine.cpuhp_notifiers.add(notifier)
     machine.on_power, machine.on_system_off, machine.on_system_reset = on_power, on_off, on_reset
@@ -314,6 +320,7 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
 def _disconnect(machine: weakref.ref[VirtMachine], notifier: Notifier, callbacks: tuple[Any, Any, Any]) -> None:
     notifier.remove()
     if (owner := machine()) is not None:
+        _driven.discard(owner)
         for name, callback in zip(("on_power", "on_system_off", "on_system_reset"), callbacks):
             if getattr(owner, name) is callback:
                 setattr(owner, name, None)
