@@ -18,7 +18,9 @@ settings.register_profile("gicv3", deadline=None, derandomize=CI, suppress_healt
 settings.load_profile("gicv3")
 
 _DEBIAN_PACKAGE = {
+    "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-objcopy": "gcc-aarch64-linux-gnu",
     "qemu-system-aarch64": "qemu-system-arm",
 }
 
