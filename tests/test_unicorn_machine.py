@@ -697,3 +697,17 @@ def test_unicorn_that_is_laid_out_otherwise_is_refused(
     monkeypatch.setattr(layout, name, value)
     with pytest.raises(UnicornError, match=f"keeps its {text} in an unknown place"):
         layout.probe.__wrapped__(0)
+
+
+def test_a_guest_whose_every_fetch_faults_uses_its_ticks_and_returns():
+    """The MMU on without tables: the vector faults as well, and no instruction is ever counted."""
+    code = words("""
+        d2800021  mov x1, #1
+        d5181001  msr sctlr_el1, x1
+        d5033fdf  isb
+        d503201f  nop
+    """)
+    with boot(code, quantum=10) as engine:
+        assert engine.run(100) is Stop.LIMIT
+        assert engine.run(100) is Stop.LIMIT
+        assert engine.clock == 200

@@ -79,6 +79,8 @@ class GuestCpu(UnicornPort):
         self.executed = 0
         self._started = 0  # counter value at which the running emu_start began, and by which it ends
         self._ends = 0
+        self._faulted = -1  # instructions counted at the last exception, and whether the next one ended the run
+        self._stalled = False
         self._fault_address = 0
         uc = native.open_uc(machine.cpu_model, machine.tcg_buffer)
         native.map_memory(uc, machine.ram_base, machine.ram_size, machine.ram_address)
@@ -164,6 +166,7 @@ class GuestCpu(UnicornPort):
                     count = min(count, blocks.length(native.read_code(self._handle, pc, blocks.WINDOW)))
             self._begin.value, self._count.value = pc, count
             self._started, self._ends = now, now + count
+            self._faulted = -1
             status = native.emu_start(*self._start_arguments)
             counted, asked = counter
             # The count ends a run at the instruction after the last one, which is counted but not executed.
@@ -172,9 +175,10 @@ class GuestCpu(UnicornPort):
             pc = self.pc
             if status != native.OK:
                 pc = self._abort(status, pc)
-            elif counted <= asked:
+            elif counted <= asked and not self._stalled:
                 # The count did not end it: WFI did.
                 self.waiting = not lines[pe] & LINES
+            self._stalled = False
             if self.vcpu.power_state is not PowerState.ON or self.machine.halted:
                 break
 
@@ -247,6 +251,11 @@ class GuestCpu(UnicornPort):
             else:
                 syndrome, address = self._fault.read()
                 self._enter_synchronous(syndrome, address, pc)
+                if self._counter[0] == self._faulted:
+                    # Nothing ran since the last exception: a vector that faults itself would go on for ever here.
+                    self._stalled = True
+                    native.emu_stop(self._handle)
+                self._faulted = self._counter[0]
         except BaseException as error:
             self._fail(error)
 
