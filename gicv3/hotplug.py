@@ -379,15 +379,20 @@ class CpuHotplugHandler(Unique):
         if not self.has_hotpluggable_cpus:
             raise HotplugError("CPU hot(un)plug not supported on this machine")
         self._check_unpluggable(cpu)
-        cpu.unplug_requested = True
-        if self.hotplug_events:
-            self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REQUEST, cpu))
+        asked_before, cpu.unplug_requested = cpu.unplug_requested, True
+        try:
+            if self.hotplug_events:
+                self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REQUEST, cpu))
+        except BaseException:
+            cpu.unplug_requested = asked_before
+            raise
 
     def unplug(self, cpu: Vcpu) -> None:
         """Last step of an unplug: tell of it, unwire, then update the GIC, then free the slot.
 
-        Raises: what a notifier or a member of `hotplug_events` raised.
+        Raises: HotplugError for a vCPU of the start; what a notifier or a member of `hotplug_events` raised.
         """
+        self._check_unpluggable(cpu)
         if self.hotplug_events:
             self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG, cpu), undo=HotplugEvent.inverse)
         self.unwire_gic_cpu_irqs(cpu)

@@ -165,8 +165,9 @@ class PL011:
 
     def _send(self, character: int) -> None:
         if self._plain[Pl011Reg.CR] & _CR_LBE:
-            self._typed.append(character)
-            self._fill()
+            if len(self._fifo) + len(self._typed) < self._depth():       # a full FIFO loses what comes
+                self._typed.append(character)
+                self._fill()
         elif self.output is not None:
             self.output(bytes((character,)))
 

@@ -160,3 +160,24 @@ def test_a_notifier_cannot_plug_or_unplug_while_another_plug_is_under_way(machin
     assert errors == ["another vCPU is being plugged or unplugged"] * 2
     assert sorted(machine.cpus) == [0, 1, 4, 5]
     machine.check()
+
+
+def test_a_request_that_a_listener_refuses_was_never_made(machine):
+    cpu = plug(machine, 4)
+
+    def refuse(event):
+        raise RuntimeError("not now")
+
+    listener = Notifier(refuse)
+    machine.hotplug_events.add(listener)
+    with pytest.raises(RuntimeError, match="not now"):
+        machine.device_del(cpu.id)
+    machine.hotplug_events.remove(listener)
+    assert not cpu.unplug_requested
+
+
+def test_a_vcpu_of_the_start_cannot_be_unplugged_by_the_bare_step_either(machine):
+    for cpu in (machine.cpus[0], machine.cpus[1]):
+        with pytest.raises(HotplugError, match="not supported"):
+            machine.unplug(cpu)
+        assert machine.gic.is_accessible(cpu.cpu_index)

@@ -145,6 +145,16 @@ def test_loopback_receives_what_is_sent() -> None:
     assert board.sent == b""
 
 
+def test_loopback_into_a_full_fifo_loses_characters_and_no_memory() -> None:
+    board = Board()
+    board.uart.write(Pl011Reg.CR, ON | 1 << 7)
+    board.uart.write(Pl011Reg.LCR_H, 1 << 4)
+    for n in range(1000):
+        board.uart.write(Pl011Reg.DR, n & 0xFF)
+    assert board.uart.unread == 32
+    assert board.drain() == bytes(range(32))
+
+
 def test_reset_lowers_the_line_and_keeps_what_waits() -> None:
     board = Board()
     board.uart.receive(b"ab")

@@ -395,7 +395,7 @@ ID_REGISTERS = words("""
 def test_id_registers_tell_of_the_gic_and_of_no_higher_exception_level() -> None:
     with boot(ID_REGISTERS + OFF) as engine:
         engine.run()
-        assert (x(engine, 1), x(engine, 2), x(engine, 3)) == (0x0100_0022, 0x8000_0000, 4)
+        assert (x(engine, 1), x(engine, 2), x(engine, 3)) == (0x0100_0011, 0x8000_0000, 4)
 
 
 # Several vCPUs

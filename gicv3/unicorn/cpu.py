@@ -38,8 +38,8 @@ _WRITE_ERRORS = {const.UC_ERR_WRITE_UNMAPPED, const.UC_ERR_WRITE_PROT, const.UC_
 MPIDR_EL1 = (3, 0, 0, 0, 5)
 MPIDR_RES1 = 1 << 31
 CNTKCTL_EL1 = (3, 0, 14, 1, 0)
-# AArch64 and AArch32 at EL0 and EL1, no EL2 or EL3, and a GIC with system registers.
-PFR0 = 0x22 | PFR0_GIC
+# AArch64 only, at EL0 and EL1, no EL2 or EL3, and a GIC with system registers.
+PFR0 = 0x11 | PFR0_GIC
 
 # The bits of CNTKCTL_EL1 of which one must be set for EL0 to use a register. Timers of EL2 and EL3 are left to Unicorn.
 _EL0_ENABLE = {

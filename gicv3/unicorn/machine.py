@@ -305,6 +305,8 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
         halt(Stop.OFF)
 
     def on_reset() -> None:
+        if (engine := this()) is not None:
+            engine.uart.reset()
         halt(Stop.RESET)
 
     def on_power(cpu: Vcpu, state: PowerState) -> None:
