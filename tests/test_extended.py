@@ -91,6 +91,20 @@ def test_a_message_makes_an_edge_spi_pending_until_acknowledged_or_cleared(
 
 
 @by_frame
+@pytest.mark.parametrize("offset", [SET_NSR, CLR_NSR, SET_SR, CLR_SR])
+def test_a_message_of_16_bits_goes_to_the_lower_half_of_its_register(frame: Frame, offset: int) -> None:
+    rig = messages(security=True)
+    digest = rig.gic.state_digest()
+    rig.gic.frame_write(frame, offset, 40, 2, True)
+    assert rig.gic.totals()["bad_access"] == 0
+    assert (rig.gic.state_digest() != digest) == (offset in (SET_NSR, SET_SR))
+    digest = rig.gic.state_digest()
+    rig.gic.frame_write(frame, offset + 2, 41, 2, True)
+    assert rig.gic.totals()["bad_access"] == 1
+    assert rig.gic.state_digest() == digest
+
+
+@by_frame
 def test_a_message_is_the_wire_of_a_level_spi_until_another_clears_it(frame: Frame) -> None:
     rig = messages()
     rig.prepare(40, edge=False)

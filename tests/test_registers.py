@@ -424,7 +424,7 @@ def test_a_misaligned_access_is_refused(row: Reg) -> None:
     view = VIEWS[0]
     gic = view.make()
     for size in row.sizes:
-        for shift in range(1, size):
+        for shift in range(1, 4 if size == 2 else size):  # a halfword is the lower one
             refused(gic, view, row.frame, place(row, 0) + shift, size)
     assert end_values(gic, row, view) == end_values(view.make(), row, view)
 

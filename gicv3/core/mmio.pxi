@@ -23,7 +23,8 @@ cdef inline bint word_exists(GicState *s, u32 frame, u32 word) noexcept nogil:
 cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size) noexcept nogil:
     """The row that answers an access, or NULL for a hole, a wrong size or a misaligned offset."""
     cdef RegDecode *row
-    if offset >= DIST_FRAME_SIZE or size - 1 >= 8 or size & (size - 1) or offset & (size - 1):
+    # a halfword is bits [15:0] of its register, never the upper half: so it is aligned as a word
+    if offset >= DIST_FRAME_SIZE or size - 1 >= 8 or size & (size - 1) or offset & (size - 1 | size & 2):
         return NULL
     row = &reg_rows[reg_index[frame][offset >> 2]]
     # sizes is the sum of the sizes allowed, so the size itself is the bit to test

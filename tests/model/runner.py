@@ -192,12 +192,12 @@ class Pair(ModelRun):
         return getattr(self.gic, op.call)(*op.args)
 
 
-def sweep(keywords: dict[str, Any], stride: int = 1) -> tuple[list[str], int]:
-    """Read and write every place in every frame in every width; return what differs, and the number of accesses."""
+def sweep(keywords: dict[str, Any], offsets: range = range(0x10000)) -> tuple[list[str], int]:
+    """Read and write every offset of every frame in every width; return what differs, and the number of accesses."""
     pair = Pair(keywords)
     frames = [name for name in pair.frames if name != "GICM" or pair.model.config.message_frame is not None]
     states = (True, False) if pair.model.config.security else (False,)
-    places = [(frame, offset) for frame in frames for offset in range(0, 0x10000, stride)]
+    places = [(frame, offset) for frame in frames for offset in offsets]
     different, done = [], 0
     for frame, offset in places:
         for size, secure, value in product((1, 2, 4, 8), states, (None, 0)):
