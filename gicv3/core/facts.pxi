@@ -1,0 +1,62 @@
+# What decides whether an interrupt reaches a PE, gathered in one look: the data behind explain.py.
+
+cdef dict facts_of(Gic gic, intid, pe):
+    """The facts by name, consistent with each other; None when there is no such interrupt."""
+    cdef GicState *s = gic.s
+    cdef u32 index = arg_pe(gic, pe)
+    cdef u32 number = <u32>arg_unsigned(intid, 0xFFFFFF, "intid")
+    cdef u32 slot = private_slot(s, number)
+    cdef bint shared = slot == NO_SLOT
+    cdef u32 bit, latch, line, edge, enable, group, prio
+    cdef u32 target = NO_PE
+    cdef bint nmi, active, unmasked, preempts, split, secure, one_of_n = False, participates = True
+    cdef u64 irouter = 0
+    cdef PeState p
+    cdef u8 ds, enables
+    if shared:
+        slot = shared_slot(s, number)
+        if slot == NO_SLOT:
+            return None
+    bit = slot & 31
+    with gic.mutex:
+        p = s.pe[index]
+        if shared:
+            latch = s.shared[slot >> 5].latch
+            line = s.shared[slot >> 5].line | s.shared[slot >> 5].message
+            edge = s.shared[slot >> 5].edge
+            enable = s.shared[slot >> 5].enable
+            nmi = shared_is_nmi(s, slot)
+            irouter = s.spi[slot].irouter
+            one_of_n = spi_is_one_of_n(s, slot)
+            target = s.spi[slot].queued_pe if one_of_n else s.spi[slot].target
+        else:
+            latch = private_word(s, &s.pe[index], slot >> 5).latch
+            line = private_word(s, &s.pe[index], slot >> 5).line
+            edge = private_word(s, &s.pe[index], slot >> 5).edge
+            enable = s.cold[index].enable[slot >> 5]
+            nmi = private_is_nmi(s, &s.pe[index], slot)
+        group = intid_group(s, &s.pe[index], number)
+        prio = nmi_prio(s, group) if nmi else intid_priority(s, &s.pe[index], number)
+        active = intid_active(s, &s.pe[index], number)
+        unmasked = pe_unmasked(s, &s.pe[index], prio, nmi)
+        preempts = pe_preempts(&s.pe[index], prio, group, nmi)
+        split = eoi_split(s, &s.pe[index])
+        secure = pe_secure(s, &s.pe[index])
+        if one_of_n:
+            participates = pe_participates(s, &s.pe[index]) & (1 << group | 1 << (SLEEPER_SETS + group)) != 0
+        ds = s.ds
+        enables = s.enables
+    return {
+        "shared": shared, "latch": bool(latch >> bit & 1), "line": bool(line >> bit & 1),
+        "edge": bool(edge >> bit & 1), "enabled": bool(enable >> bit & 1), "nmi": nmi, "active": active,
+        "group": group, "priority": prio, "group_enabled": bool(enables >> group & 1),
+        "igrpen": bool(p.igrpen >> group & 1), "accessible": bool(p.flags & PE_ACCESSIBLE),
+        "asleep": bool(p.flags & PE_ASLEEP), "hpp": p.hpp, "hpp_priority": p.hpp_prio, "pmr": p.pmr,
+        "running": p.running, "mask": p.preempt_mask[group], "unmasked": unmasked, "preempts": preempts,
+        "signalled": bool(p.lines & (LINE_IRQ | LINE_FIQ | LINE_NMI)) and p.hpp == number,
+        "output": "FIQ" if p.fiq_groups >> group & 1 else "NMI" if p.lines & LINE_NMI else "IRQ",
+        "ds": bool(ds), "secure": secure, "el": p.el,
+        "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
+        "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,
+        "participates": participates,
+    }

@@ -1,0 +1,67 @@
+# State taken out of a GIC: one PE for a transaction's undo, and all of it for comparison.
+
+cdef void forget_history(PeState *p) noexcept nogil:
+    """Clear what tells how a state came about, not what it is: places in a pool, drain marks, statistics."""
+    memset(&p.spi_q[0], 0, sizeof(p.spi_q))
+    memset(&p.acked[0], 0, sizeof(p.acked))
+    p.marks = 0
+
+
+@cython.final
+cdef class SavedPe:
+    """State of one PE, from `Gic.save_pe`: opaque, comparable."""
+
+    cdef Gic gic
+    cdef u32 index
+    cdef PeState hot
+    cdef PeCold cold
+
+    def __eq__(self, other):
+        cdef PeState mine, yours
+        if not isinstance(other, SavedPe):
+            return NotImplemented
+        mine = self.hot
+        yours = (<SavedPe>other).hot
+        forget_history(&mine)
+        forget_history(&yours)
+        return (memcmp(&mine, &yours, sizeof(PeState)) == 0
+                and memcmp(&self.cold, &(<SavedPe>other).cold, sizeof(PeCold)) == 0)
+
+    __hash__ = None
+
+
+cdef bytes digest_of(Gic gic):
+    """Hash of all architectural state, without what only tells its history."""
+    cdef PeState *pes
+    cdef u32 pe
+    cdef GicState *s = gic.s
+    cdef size_t hot = s.num_pe * sizeof(PeState)
+    cdef size_t cold = s.num_pe * sizeof(PeCold)
+    cdef size_t spis = SHARED_SLOTS * sizeof(Shared)
+    cdef size_t size = hot + cold + spis + sizeof(s.shared) + sizeof(s.nsacr)
+    cdef char *copy = <char *>malloc(size)
+    cdef u8 ds, enables, e1nwf, status_ns, status_s
+    cdef u32 rwp_left
+    if copy == NULL:
+        raise MemoryError
+    with gic.mutex:
+        memcpy(copy, s.pe, hot)
+        memcpy(copy + hot, s.cold, cold)
+        memcpy(copy + hot + cold, s.spi, spis)
+        memcpy(copy + hot + cold + spis, &s.shared[0], sizeof(s.shared))
+        memcpy(copy + hot + cold + spis + sizeof(s.shared), &s.nsacr[0], sizeof(s.nsacr))
+        ds = s.ds
+        enables = s.enables
+        e1nwf = s.e1nwf
+        rwp_left = s.rwp_left
+        status_ns = s.statusr[0]
+        status_s = s.statusr[1]
+    try:
+        pes = <PeState *>copy
+        for pe in range(s.num_pe):
+            forget_history(&pes[pe])
+        digest = blake2b(PyBytes_FromStringAndSize(copy, size), digest_size=16)
+    finally:
+        free(copy)
+    digest.update(repr((ds, enables, e1nwf, rwp_left, status_ns, status_s)).encode())
+    return digest.digest()
