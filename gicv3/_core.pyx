@@ -131,6 +131,7 @@ cdef class Gic:
             pe_accessible_bit(s, i, True)
         s.marks_wanted = MARK_POLL
         s.plain_possible = not (s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI) and s.ap_words == 1
+        s.plain_spis = not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
         gic_reset(s)
 
     def __dealloc__(self):

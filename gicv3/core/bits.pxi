@@ -16,6 +16,10 @@ cdef extern from *:
     u32 gic_ctz64(u64 x) noexcept nogil      # x must not be 0
     u32 gic_top64(u64 x) noexcept nogil      # number of the highest bit; x must not be 0
 
+cdef extern from *:              # macros that Cython defines in every C file
+    bint likely(bint) noexcept nogil
+    bint unlikely(bint) noexcept nogil
+
 cdef enum:
     # INTID space (IHI 0069 2.2)
     NUM_SGI = 16
@@ -43,6 +47,10 @@ cdef enum:
     G1S = 1
     G1NS = 2
     NUM_GROUPS = 3
+
+cdef enum:
+    # PeState.spi_q: instead of a queue's number, the one SPI that waits
+    SPI_ALONE = 0x8000
 
 cdef enum:
     # Bits of PeState.flags

@@ -174,6 +174,10 @@ cdef u32 check_spi(GicState *s, u32 slot, Failure *f) noexcept nogil:
         return check_fail(f, 5, wanted, intid)
     if s.pe[wanted].spi_q[spi.queued_group] == 0:
         return check_fail(f, 5, wanted, intid)
+    if s.pe[wanted].spi_q[spi.queued_group] & SPI_ALONE:
+        if s.pe[wanted].spi_q[spi.queued_group] != (SPI_ALONE | slot):
+            return check_fail(f, 5, wanted, intid)
+        return 0
     q = &s.queue[s.pe[wanted].spi_q[spi.queued_group]]
     if not q.levels[level >> 6] >> (level & 63) & 1:
         return check_fail(f, 5, wanted, intid)
@@ -203,6 +207,9 @@ cdef u32 check_pools(GicState *s, Failure *f) noexcept nogil:
     for pe in range(s.num_pe):
         for group in range(NUM_GROUPS):
             if s.pe[pe].spi_q[group] == 0:
+                continue
+            if s.pe[pe].spi_q[group] & SPI_ALONE:
+                waiting += 1
                 continue
             queues += 1
             q = &s.queue[s.pe[pe].spi_q[group]]

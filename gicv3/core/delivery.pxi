@@ -8,54 +8,30 @@ cdef inline u32 queue_level(GicState *s, u32 prio, bint nmi) noexcept nogil:
     return 2 * (prio >> s.level_shift) + (0 if nmi else 1)
 
 
-cdef void spi_enqueue(GicState *s, u32 slot, u32 pe, u32 group, u32 level) noexcept nogil:
-    cdef PeState *p = &s.pe[pe]
-    cdef u32 qi = p.spi_q[group]
-    cdef u32 bi
-    cdef SpiQueue *q
-    cdef SpiBucket *b
-    if qi == 0:                  # pools hold one queue and one bucket for each SPI: they cannot run out
-        qi = s.queue_free
-        q = &s.queue[qi]
-        s.queue_free = q.next_free if q.next_free else <u16>(qi + 1)
-        p.spi_q[group] = <u16>qi
-    q = &s.queue[qi]
-    if q.levels[level >> 6] >> (level & 63) & 1 == 0:
-        bi = s.bucket_free
-        b = &s.bucket[bi]
-        s.bucket_free = b.next_free if b.next_free else <u16>(bi + 1)
-        q.bucket[level] = <u16>bi
-        q.levels[level >> 6] |= <u64>1 << (level & 63)
-    b = &s.bucket[q.bucket[level]]
-    b.slots[slot >> 6] |= <u64>1 << (slot & 63)
-    b.summary |= <u64>1 << (slot >> 6)
-    s.spi[slot].queued_pe = pe
-    s.spi[slot].queued_group = <u8>group
-    s.spi[slot].queued_level = <u16>level
+cdef u32 queue_take(GicState *s) noexcept nogil:
+    """A queue from the pool, which holds one for each SPI and cannot run out."""
+    cdef u32 qi = s.queue_free
+    s.queue_free = s.queue[qi].next_free if s.queue[qi].next_free else <u16>(qi + 1)
+    return qi
 
 
-cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
-    cdef Shared *spi = &s.spi[slot]
-    cdef PeState *p = &s.pe[spi.queued_pe]
-    cdef u32 level = spi.queued_level
-    cdef u32 group = spi.queued_group
+cdef SpiBucket *bucket_take(GicState *s, SpiQueue *q, u32 level) noexcept nogil:
+    """A bucket from the pool, likewise, for a level that had none."""
+    cdef u32 bi = s.bucket_free
+    s.bucket_free = s.bucket[bi].next_free if s.bucket[bi].next_free else <u16>(bi + 1)
+    q.bucket[level] = <u16>bi
+    q.levels[level >> 6] |= <u64>1 << (level & 63)
+    return &s.bucket[bi]
+
+
+cdef void bucket_give(GicState *s, PeState *p, u32 group, u32 level) noexcept nogil:
+    """An empty bucket goes back to the pool, and the queue with its last one."""
     cdef u32 qi = p.spi_q[group]
     cdef SpiQueue *q = &s.queue[qi]
     cdef u32 bi = q.bucket[level]
-    cdef SpiBucket *b = &s.bucket[bi]
     cdef u64 any_level = 0
     cdef u32 i
-    spi.queued_pe = NO_PE
-    spi.queued_level = 0
-    spi.queued_group = 0
-    spi.chosen = 0
-    b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
-    if b.slots[slot >> 6]:
-        return
-    b.summary &= ~(<u64>1 << (slot >> 6))
-    if b.summary:
-        return
-    b.next_free = s.bucket_free
+    s.bucket[bi].next_free = s.bucket_free
     s.bucket_free = <u16>bi
     q.levels[level >> 6] &= ~(<u64>1 << (level & 63))
     for i in range(s.level_words):
@@ -66,17 +42,70 @@ cdef void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
         p.spi_q[group] = 0
 
 
+cdef inline void queue_put(GicState *s, SpiQueue *q, u32 slot, u32 level) noexcept nogil:
+    cdef SpiBucket *b
+    if q.levels[level >> 6] >> (level & 63) & 1:
+        b = &s.bucket[q.bucket[level]]
+    else:
+        b = bucket_take(s, q, level)
+    b.slots[slot >> 6] |= <u64>1 << (slot & 63)
+    b.summary |= <u64>1 << (slot >> 6)
+
+
+cdef inline void spi_enqueue(GicState *s, u32 slot, u32 pe, u32 group, u32 level) noexcept nogil:
+    cdef PeState *p = &s.pe[pe]
+    cdef Shared *spi = &s.spi[slot]
+    cdef u32 alone = p.spi_q[group]
+    if likely(alone == 0):       # most SPIs never meet another one: a queue would cost more than all the rest
+        p.spi_q[group] = <u16>(SPI_ALONE | slot)
+    else:
+        if alone & SPI_ALONE:
+            p.spi_q[group] = <u16>queue_take(s)
+            alone &= ~SPI_ALONE
+            queue_put(s, &s.queue[p.spi_q[group]], alone, s.spi[alone].queued_level)
+        queue_put(s, &s.queue[p.spi_q[group]], slot, level)
+    spi.queued_pe = pe
+    spi.queued_group = <u8>group
+    spi.queued_level = <u16>level
+
+
+cdef inline void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
+    cdef Shared *spi = &s.spi[slot]
+    cdef PeState *p = &s.pe[spi.queued_pe]
+    cdef u32 level = spi.queued_level
+    cdef u32 group = spi.queued_group
+    cdef SpiBucket *b
+    spi.queued_pe = NO_PE
+    spi.queued_level = 0
+    spi.queued_group = 0
+    spi.chosen = 0
+    if likely(p.spi_q[group] & SPI_ALONE):
+        p.spi_q[group] = 0
+        return
+    b = &s.bucket[s.queue[p.spi_q[group]].bucket[level]]
+    b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
+    if b.slots[slot >> 6]:
+        return
+    b.summary &= ~(<u64>1 << (slot >> 6))
+    if b.summary == 0:
+        bucket_give(s, p, group, level)
+
+
 cdef inline u64 level_key(GicState *s, u32 level, u32 slot) noexcept nogil:
     """Order of service of an SPI among all interrupts, from its level in the queue."""
     return order_key(s, (level >> 1) << s.level_shift, level & 1, shared_intid(slot))
 
 
 cdef inline u64 queue_best(GicState *s, u32 qi) noexcept nogil:
-    """Key of the best SPI of a queue that is not empty: see private_key()."""
-    cdef SpiQueue *q = &s.queue[qi]
+    """Key of the best of the SPIs that wait, `qi` being a PeState.spi_q that is not 0: see private_key()."""
+    cdef SpiQueue *q
     cdef u32 i = 0
     cdef u32 level, word, slot
     cdef SpiBucket *b
+    if qi & SPI_ALONE:
+        slot = qi & ~SPI_ALONE
+        return level_key(s, s.spi[slot].queued_level, slot)
+    q = &s.queue[qi]
     while q.levels[i] == 0:
         i += 1
     level = i * 64 + gic_ctz64(q.levels[i])
@@ -212,11 +241,11 @@ cdef inline void pe_show(GicState *s, u32 pe, u8 lines) noexcept nogil:
     if lines == p.lines:
         return
     p.lines = lines
-    if s.marks_wanted & ~p.marks:
+    if unlikely(s.marks_wanted & ~p.marks):
         pe_mark(s, pe)
 
 
-cdef inline void pe_output(GicState *s, u32 pe) noexcept nogil:
+cdef void pe_output(GicState *s, u32 pe) noexcept nogil:
     """Show what follows from the choice, the masks and the context."""
     pe_show(s, pe, pe_lines(s, &s.pe[pe]))
 
@@ -246,12 +275,35 @@ cdef inline u64 private_key(GicState *s, PeState *p, u32 slot) noexcept nogil:
     return order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot))
 
 
-cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:
-    """A private interrupt became pending: offer it if it is a candidate."""
+cdef inline void plain_offer(GicState *s, u32 pe, PeState *p, u32 intid, u32 prio) noexcept nogil:
+    """A new candidate in Group 1, which is open: the best one if it comes before the present one."""
+    cdef u32 mask
+    if prio >= p.hpp_prio:
+        if prio > p.hpp_prio or prio == 0xFF or (intid ^ s.tie_flip) > (p.hpp ^ s.tie_flip):
+            return
+    p.hpp = intid
+    p.hpp_prio = <u8>prio
+    p.hpp_group = G1NS           # hpp_nmi is 0: a plain PE's GIC has no NMIs
+    mask = p.preempt_mask[G1NS]
+    pe_show(s, pe, LINE_IRQ if prio < p.pmr and (p.running == PRIO_IDLE or (prio & mask) < (p.running & mask)) else 0)
+
+
+cdef void private_pended_any(GicState *s, u32 pe, u32 slot) noexcept nogil:
+    """private_pended() by the general rules."""
     cdef PeState *p = &s.pe[pe]
     cdef PrivateHot *h = private_word(s, p, slot >> 5)
     if (h.gate & ~h.active) >> (slot & 31) & 1:
         pe_offer(s, pe, private_key(s, p, slot), private_group(s, p, slot))
+
+
+cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:
+    """A private interrupt became pending: offer it if it is a candidate."""
+    cdef PeState *p = &s.pe[pe]
+    if likely(p.flags & PE_PLAIN and p.w0.group >> slot & 1):    # a plain PE has no extended ranges: slot is below 32
+        if (p.w0.gate & ~p.w0.active) >> slot & 1:
+            plain_offer(s, pe, p, slot, p.prio[slot])
+    else:
+        private_pended_any(s, pe, slot)
 
 
 # --- what follows from slower state ------------------------------------------------------------------------------
@@ -287,7 +339,7 @@ cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
     return (w.latch | ((w.line | w.message) & ~w.edge)) >> (slot & 31) & 1
 
 
-cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
+cdef bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     """Move one SPI to where it has to wait now; True when something changed. `left`: the PE that it left, or NO_PE."""
     cdef SharedWord *w = &s.shared[slot >> 5]
     cdef Shared *spi = &s.spi[slot]
@@ -318,8 +370,8 @@ cdef inline bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     return True
 
 
-cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
-    """Bring one SPI and the PEs that it leaves and reaches up to date."""
+cdef void spi_update_any(GicState *s, u32 slot) noexcept nogil:
+    """spi_update() by the general rules."""
     cdef u32 left
     cdef Shared *spi = &s.spi[slot]
     if not spi_requeue(s, slot, &left):
@@ -328,6 +380,34 @@ cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
         pe_update(s, left)
     if spi.queued_pe != NO_PE and s.pe[spi.queued_pe].open_groups >> spi.queued_group & 1:
         pe_offer(s, spi.queued_pe, level_key(s, spi.queued_level, slot), spi.queued_group)
+
+
+cdef void plain_spi_join(GicState *s, u32 slot) noexcept nogil:
+    """A candidate SPI that waits nowhere yet, and can be neither 1-of-N nor an NMI."""
+    cdef Shared *spi = &s.spi[slot]
+    cdef PeState *p
+    cdef u32 group
+    if spi.target == NO_PE:
+        return
+    p = &s.pe[spi.target]
+    group = shared_group(s, slot)
+    spi_enqueue(s, slot, spi.target, group, queue_level(s, spi.prio, False))
+    if not p.open_groups >> group & 1:
+        return
+    if likely(p.flags & PE_PLAIN and group == G1NS):
+        plain_offer(s, spi.target, p, slot, spi.prio)    # its GIC has no extended SPIs: the slot is the INTID
+    else:
+        pe_offer(s, spi.target, order_key(s, spi.prio, 1, shared_intid(slot)), group)
+
+
+cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
+    """Bring one SPI and the PEs that it leaves and reaches up to date."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    if unlikely(not s.plain_spis or s.spi[slot].queued_pe != NO_PE):
+        spi_update_any(s, slot)
+    elif (w.latch | ((w.line | w.message) & ~w.edge)) & w.enable & ~w.active & <u32>1 << (slot & 31):
+        plain_spi_join(s, slot)
+    # else it waits nowhere and should not: lowered while active, or ended after that
 
 
 cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
@@ -349,6 +429,10 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
         return
     for group in range(NUM_GROUPS):
         if not (moved >> group | moved >> (SLEEPER_SETS + group)) & 1 or s.pe[pe].spi_q[group] == 0:
+            continue
+        if s.pe[pe].spi_q[group] & SPI_ALONE:
+            slots[found] = s.pe[pe].spi_q[group] & ~SPI_ALONE
+            found += 1
             continue
         q = &s.queue[s.pe[pe].spi_q[group]]
         for i in range(s.level_words):
@@ -406,13 +490,16 @@ cdef void pe_gates_changed(GicState *s, u32 pe) noexcept nogil:
 
 cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
     """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""
-    cdef PrivateHot *h = private_word(s, &s.pe[pe], slot >> 5)
+    cdef PrivateHot *h = &s.pe[pe].w0
     cdef u32 bit = <u32>1 << (slot & 31)
+    if unlikely(slot >= NUM_PRIVATE):
+        h = private_word(s, &s.pe[pe], slot >> 5)
     if level:
         if h.line & bit:
             return
         h.line |= bit
-        h.latch |= bit & h.edge
+        if h.edge & bit:
+            h.latch |= bit
         private_pended(s, pe, slot)
     elif h.line & bit:
         h.line &= ~bit

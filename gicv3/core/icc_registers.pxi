@@ -225,17 +225,11 @@ cdef bint sysreg_exists(GicState *s, PeState *p, u32 kind) noexcept nogil:
     return p.el != 3 or cold_of(s, p).scr_el3 & (SCR_NS | SCR_EEL2) != 0
 
 
-cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
-    """Read or write a system register as software on PE `pe` would; `pe` is below num_pe. Returns ACCESS_*."""
+cdef u32 sysreg_access_any(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
+    """sysreg_access() by the table."""
     cdef PeState *p = &s.pe[pe]
     cdef SysDecode *row
     cdef u32 result
-    if p.flags & PE_PLAIN:
-        if encoding == ENC_IAR1 and not write:
-            value[0] = plain_iar1(s, pe, p)
-            return ACCESS_VALUE
-        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>(value[0] & EOIR1_MASK)):
-            return ACCESS_VALUE
     if encoding >> 14 != 3:
         return ACCESS_UNDEFINED
     row = &s.sysreg[sys_index[encoding & 0x3FFF]]        # row 0 is no register: neither readable nor writable
@@ -256,3 +250,15 @@ cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bin
     else:
         value[0] = icc_read(s, pe, row)
     return ACCESS_VALUE
+
+
+cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
+    """Read or write a system register as software on PE `pe` would; `pe` is below num_pe. Returns ACCESS_*."""
+    cdef PeState *p = &s.pe[pe]
+    if p.flags & PE_PLAIN:
+        if encoding == ENC_IAR1 and not write:
+            value[0] = plain_iar1(s, pe, p)
+            return ACCESS_VALUE
+        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>(value[0] & EOIR1_MASK)):
+            return ACCESS_VALUE
+    return sysreg_access_any(s, pe, encoding, value, write)

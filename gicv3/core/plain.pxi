@@ -21,14 +21,14 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
     if intid < NUM_PRIVATE:
         p.w0.latch &= ~bit
         p.w0.active |= bit
-        p.acked[0 if intid < NUM_SGI else 1] += 1
+        p.acked[intid >> 4] += 1         # SGI, PPI
     else:                        # plain PEs have no extended ranges, so the INTID is the slot
         w = &s.shared[intid >> 5]
         w.latch &= ~bit
         w.active |= bit
         p.acked[2] += 1
         spi_dequeue(s, intid)
-    if (p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p):
+    if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)):
         pe_choose(s, p)
     else:
         pe_choose_none(p)
@@ -41,7 +41,7 @@ cdef inline bint plain_eoir1(GicState *s, u32 pe, PeState *p, u32 intid) noexcep
     cdef u32 bits = p.ap0[G1NS]
     cdef u32 bit = <u32>1 << (intid & 31)
     cdef SharedWord *w
-    if p.ap0[G0] | p.ap0[G1S] or not bits:
+    if unlikely(p.ap0[G0] | p.ap0[G1S] or not bits):
         return False
     if intid < NUM_PRIVATE:
         if not p.w0.group & bit:

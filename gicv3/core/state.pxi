@@ -13,7 +13,7 @@ cdef struct PeState:             # two cache lines: all that raise, acknowledge 
     PrivateHot w0
     u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
     u32 hpp                      # highest priority pending INTID, or INTID_NONE
-    u16 spi_q[3]                 # per group: queue of SPIs waiting for this PE (index + 1), 0 = none
+    u16 spi_q[3]                 # per group, SPIs waiting for this PE: 0, SPI_ALONE | slot, or a queue
     u8 pmr
     u8 running                   # running group priority
     u8 flags
@@ -136,6 +136,7 @@ cdef struct GicState:
     u8 unknown_route_first       # 1: an IROUTER path that no PE has leads to PE 0; 0: nowhere
     u8 strict_on
     u8 plain_possible            # the configuration has nothing that pe_plain() rules out
+    u8 plain_spis                # no SPI can be 1-of-N or an NMI
     u32 settle_steps
     # Distributor
     u8 ds                        # GICD_CTLR.DS
