@@ -76,5 +76,5 @@ $(VENV)/group-%: $(VENV)/pip pyproject.toml
 	touch $@
 
 $(VENV)/installed: $(VENV)/headers $(VENV)/group-build $(CORE)
-	PYTHONWARNINGS=ignore:Editable $(PIP) --no-build-isolation $(EDITABLE) '.[cli,unicorn]'
+	PYTHONWARNINGS=ignore:Editable $(PIP) --no-build-isolation $(EDITABLE) '.[cli,fdt,unicorn]'
 	touch $@

@@ -21,6 +21,8 @@ _DEBIAN_PACKAGE = {
     "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-objcopy": "gcc-aarch64-linux-gnu",
+    "dtc": "device-tree-compiler",
+    "iasl": "acpica-tools",
     "qemu-system-aarch64": "qemu-system-arm",
 }
 
