@@ -13,7 +13,7 @@ CORE     := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name
 help:
 	@echo "make demo      boot a guest, plug and unplug its vCPUs, show their interrupts"
 	@echo "make test      run the tests"
-	@echo "make lint      ruff and cython-lint"
+	@echo "make lint      ruff, mypy and cython-lint"
 	@echo "make bench     run the benchmarks"
 	@echo "make dist      build dist/: the source archive, and a wheel from it"
 	@echo "make sanitize  run the tests with AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -26,8 +26,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed $(VENV)/group-test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/group-lint
+lint: $(VENV)/installed $(VENV)/group-lint
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint gicv3
 
 bench: $(VENV)/installed $(VENV)/group-bench

@@ -172,7 +172,7 @@ class GICv3Config:
 
 
 _A32_COMMON = 1 << 25 | 1 << 24 | 0xE << 20  # IL, CV, condition "always"
-_CP15 = frozenset(encode(*row.encoding) for row in SYSREGS if row.aarch32)
+_CP15 = frozenset(row.reg for row in SYSREGS if row.aarch32)
 _MCRR = {(0, 12): SysReg["ICC_SGI1R_EL1"], (1, 12): SysReg["ICC_ASGI1R_EL1"], (2, 12): SysReg["ICC_SGI0R_EL1"]}
 _ACCESS_KINDS = (("value", 0), ("undefined", 1), ("trap", 2), ("trap", 3), ("virtual", 1))
 
@@ -339,7 +339,7 @@ def _implemented(config: GICv3Config) -> dict[int, SysReg]:
     """System registers that exist in a configuration: AP*R1 needs 6 priority bits, AP*R2 and AP*R3 need 7."""
     words = 1 << max(0, min(config.priority_bits, 7) - 5)
     return {
-        int(SysReg[row.name]): SysReg[row.name]
+        int(row.reg): row.reg
         for row in SYSREGS
         if row.index < words and (not row.needs or config.has(row.needs))
     }

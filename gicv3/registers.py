@@ -143,15 +143,55 @@ REGISTERS: tuple[Reg, ...] = (
 )
 
 
+def encode(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """Pack an encoding the way KVM and ESR-style tables do: op0 15:14, op1 13:11, CRn 10:7, CRm 6:3, op2 2:0."""
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+
+
+class SysReg(IntEnum):
+    """System registers by name; the value is the packed encoding, see `encode`."""
+
+    ICC_PMR_EL1 = encode(3, 0, 4, 6, 0)
+    ICC_IAR0_EL1 = encode(3, 0, 12, 8, 0)
+    ICC_EOIR0_EL1 = encode(3, 0, 12, 8, 1)
+    ICC_HPPIR0_EL1 = encode(3, 0, 12, 8, 2)
+    ICC_BPR0_EL1 = encode(3, 0, 12, 8, 3)
+    ICC_AP0R0_EL1 = encode(3, 0, 12, 8, 4)
+    ICC_AP0R1_EL1 = encode(3, 0, 12, 8, 5)
+    ICC_AP0R2_EL1 = encode(3, 0, 12, 8, 6)
+    ICC_AP0R3_EL1 = encode(3, 0, 12, 8, 7)
+    ICC_AP1R0_EL1 = encode(3, 0, 12, 9, 0)
+    ICC_AP1R1_EL1 = encode(3, 0, 12, 9, 1)
+    ICC_AP1R2_EL1 = encode(3, 0, 12, 9, 2)
+    ICC_AP1R3_EL1 = encode(3, 0, 12, 9, 3)
+    ICC_NMIAR1_EL1 = encode(3, 0, 12, 9, 5)
+    ICC_DIR_EL1 = encode(3, 0, 12, 11, 1)
+    ICC_RPR_EL1 = encode(3, 0, 12, 11, 3)
+    ICC_SGI1R_EL1 = encode(3, 0, 12, 11, 5)
+    ICC_ASGI1R_EL1 = encode(3, 0, 12, 11, 6)
+    ICC_SGI0R_EL1 = encode(3, 0, 12, 11, 7)
+    ICC_IAR1_EL1 = encode(3, 0, 12, 12, 0)
+    ICC_EOIR1_EL1 = encode(3, 0, 12, 12, 1)
+    ICC_HPPIR1_EL1 = encode(3, 0, 12, 12, 2)
+    ICC_BPR1_EL1 = encode(3, 0, 12, 12, 3)
+    ICC_CTLR_EL1 = encode(3, 0, 12, 12, 4)
+    ICC_SRE_EL1 = encode(3, 0, 12, 12, 5)
+    ICC_IGRPEN0_EL1 = encode(3, 0, 12, 12, 6)
+    ICC_IGRPEN1_EL1 = encode(3, 0, 12, 12, 7)
+    ICC_SRE_EL2 = encode(3, 4, 12, 9, 5)
+    ICC_CTLR_EL3 = encode(3, 6, 12, 12, 4)
+    ICC_SRE_EL3 = encode(3, 6, 12, 12, 5)
+    ICC_IGRPEN1_EL3 = encode(3, 6, 12, 12, 7)
+
+
 class SysRow(NamedTuple):
-    """One system register: its encoding (op0, op1, CRn, CRm, op2), access kind, trap class, and what it needs.
+    """What the core knows of one system register: access kind, trap class, write mask, and what it needs.
 
     ``trap`` is the class that decides redirection and trapping: group0, group1, common, sgi, dir, or none. ``min_el``
     is the lowest Exception level with access. ``aarch32`` says whether MCR and MRC reach the register too.
     """
 
-    name: str
-    encoding: tuple[int, int, int, int, int]
+    reg: SysReg
     access: str = "RW"
     trap: str = "common"
     min_el: int = 1
@@ -160,44 +200,43 @@ class SysRow(NamedTuple):
     needs: str = ""
     aarch32: bool = True
 
+    @property
+    def name(self) -> str:
+        return self.reg.name
 
-def encode(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
-    """Pack an encoding the way KVM and ESR-style tables do: op0 15:14, op1 13:11, CRn 10:7, CRm 6:3, op2 2:0."""
-    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+    @property
+    def encoding(self) -> tuple[int, int, int, int, int]:
+        """op0, op1, CRn, CRm, op2: what `encode` packs."""
+        return self.reg >> 14, self.reg >> 11 & 7, self.reg >> 7 & 15, self.reg >> 3 & 15, self.reg & 7
 
 
 _INTID = 0xFF_FFFF
 _SGI = 0x00FF_F1FF_0FFF_FFFF
 
 SYSREGS: tuple[SysRow, ...] = (
-    SysRow("ICC_PMR_EL1", (3, 0, 4, 6, 0), write_mask=0xFF),
-    SysRow("ICC_IAR0_EL1", (3, 0, 12, 8, 0), "RO", "group0"),
-    SysRow("ICC_EOIR0_EL1", (3, 0, 12, 8, 1), "WO", "group0", write_mask=_INTID),
-    SysRow("ICC_HPPIR0_EL1", (3, 0, 12, 8, 2), "RO", "group0"),
-    SysRow("ICC_BPR0_EL1", (3, 0, 12, 8, 3), "RW", "group0", write_mask=7),
-    *(SysRow(f"ICC_AP0R{n}_EL1", (3, 0, 12, 8, 4 + n), "RW", "group0", index=n, write_mask=0xFFFF_FFFF)
-      for n in range(4)),
-    *(SysRow(f"ICC_AP1R{n}_EL1", (3, 0, 12, 9, n), "RW", "group1", index=n, write_mask=0x8000_0000_FFFF_FFFF)
-      for n in range(4)),
-    SysRow("ICC_NMIAR1_EL1", (3, 0, 12, 9, 5), "RO", "group1", needs="nmi", aarch32=False),
-    SysRow("ICC_DIR_EL1", (3, 0, 12, 11, 1), "WO", "dir", write_mask=_INTID),
-    SysRow("ICC_RPR_EL1", (3, 0, 12, 11, 3), "RO"),
-    SysRow("ICC_SGI1R_EL1", (3, 0, 12, 11, 5), "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow("ICC_ASGI1R_EL1", (3, 0, 12, 11, 6), "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow("ICC_SGI0R_EL1", (3, 0, 12, 11, 7), "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow("ICC_IAR1_EL1", (3, 0, 12, 12, 0), "RO", "group1"),
-    SysRow("ICC_EOIR1_EL1", (3, 0, 12, 12, 1), "WO", "group1", write_mask=_INTID),
-    SysRow("ICC_HPPIR1_EL1", (3, 0, 12, 12, 2), "RO", "group1"),
-    SysRow("ICC_BPR1_EL1", (3, 0, 12, 12, 3), "RW", "group1", write_mask=7),
-    SysRow("ICC_CTLR_EL1", (3, 0, 12, 12, 4), write_mask=0x43),
-    SysRow("ICC_SRE_EL1", (3, 0, 12, 12, 5), "RW", "none", write_mask=0),
-    SysRow("ICC_IGRPEN0_EL1", (3, 0, 12, 12, 6), "RW", "group0", write_mask=1),
-    SysRow("ICC_IGRPEN1_EL1", (3, 0, 12, 12, 7), "RW", "group1", write_mask=1),
-    SysRow("ICC_SRE_EL2", (3, 4, 12, 9, 5), "RW", "none", 2, write_mask=0, needs="el2"),
-    SysRow("ICC_CTLR_EL3", (3, 6, 12, 12, 4), "RW", "none", 3, write_mask=0x5F, needs="security"),
-    SysRow("ICC_SRE_EL3", (3, 6, 12, 12, 5), "RW", "none", 3, write_mask=0, needs="security"),
-    SysRow("ICC_IGRPEN1_EL3", (3, 6, 12, 12, 7), "RW", "none", 3, write_mask=3, needs="security"),
+    SysRow(SysReg.ICC_PMR_EL1, write_mask=0xFF),
+    SysRow(SysReg.ICC_IAR0_EL1, "RO", "group0"),
+    SysRow(SysReg.ICC_EOIR0_EL1, "WO", "group0", write_mask=_INTID),
+    SysRow(SysReg.ICC_HPPIR0_EL1, "RO", "group0"),
+    SysRow(SysReg.ICC_BPR0_EL1, "RW", "group0", write_mask=7),
+    *(SysRow(SysReg[f"ICC_AP0R{n}_EL1"], "RW", "group0", index=n, write_mask=0xFFFF_FFFF) for n in range(4)),
+    *(SysRow(SysReg[f"ICC_AP1R{n}_EL1"], "RW", "group1", index=n, write_mask=0x8000_0000_FFFF_FFFF) for n in range(4)),
+    SysRow(SysReg.ICC_NMIAR1_EL1, "RO", "group1", needs="nmi", aarch32=False),
+    SysRow(SysReg.ICC_DIR_EL1, "WO", "dir", write_mask=_INTID),
+    SysRow(SysReg.ICC_RPR_EL1, "RO"),
+    SysRow(SysReg.ICC_SGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
+    SysRow(SysReg.ICC_ASGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
+    SysRow(SysReg.ICC_SGI0R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
+    SysRow(SysReg.ICC_IAR1_EL1, "RO", "group1"),
+    SysRow(SysReg.ICC_EOIR1_EL1, "WO", "group1", write_mask=_INTID),
+    SysRow(SysReg.ICC_HPPIR1_EL1, "RO", "group1"),
+    SysRow(SysReg.ICC_BPR1_EL1, "RW", "group1", write_mask=7),
+    SysRow(SysReg.ICC_CTLR_EL1, write_mask=0x43),
+    SysRow(SysReg.ICC_SRE_EL1, "RW", "none", write_mask=0),
+    SysRow(SysReg.ICC_IGRPEN0_EL1, "RW", "group0", write_mask=1),
+    SysRow(SysReg.ICC_IGRPEN1_EL1, "RW", "group1", write_mask=1),
+    SysRow(SysReg.ICC_SRE_EL2, "RW", "none", 2, write_mask=0, needs="el2"),
+    SysRow(SysReg.ICC_CTLR_EL3, "RW", "none", 3, write_mask=0x5F, needs="security"),
+    SysRow(SysReg.ICC_SRE_EL3, "RW", "none", 3, write_mask=0, needs="security"),
+    SysRow(SysReg.ICC_IGRPEN1_EL3, "RW", "none", 3, write_mask=3, needs="security"),
 )
-
-SysReg = IntEnum("SysReg", {row.name: encode(*row.encoding) for row in SYSREGS}, module=__name__)  # type: ignore[misc]
-SysReg.__doc__ = "System registers by name; the value is the packed encoding, see `encode`."

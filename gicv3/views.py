@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import index as as_index
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, overload
 
 from gicv3.registers import REGISTERS, Reg
 
 if TYPE_CHECKING:
     from gicv3.gic import GICv3
+
+View = TypeVar("View")
 
 _ROWS = {row.name: row for row in REGISTERS}
 
@@ -143,19 +145,25 @@ class PeView:
         return f"<PE {self.index}>"
 
 
-class Views(Sequence):
+class Views(Sequence[View]):
     """A sequence of views made on demand, so that 65,536 PEs cost nothing until they are looked at."""
 
     __slots__ = ("_gic", "_make")
 
-    def __init__(self, gic: GICv3, make: Any) -> None:
+    def __init__(self, gic: GICv3, make: Callable[[GICv3, int], View]) -> None:
         self._gic = gic
         self._make = make
 
     def __len__(self) -> int:
         return self._gic.num_pe
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> View: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[View]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> View | list[View]:
         if isinstance(index, slice):
             return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
         index = as_index(index)
@@ -163,5 +171,5 @@ class Views(Sequence):
             raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
         return self._make(self._gic, index % len(self))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[View]:
         return (self._make(self._gic, i) for i in range(len(self)))

@@ -249,6 +249,8 @@ rows = list(table.REGISTERS)
 systems = list(table.SYSREGS)
 row = next(row for row in rows if row.name == "GICD_TYPER2")
 system = systems[0]
+class Frob(int):
+    name = "ICC_FROB"
 {change}
 table.REGISTERS = tuple(rows)
 table.SYSREGS = tuple(systems)
@@ -263,8 +265,8 @@ import gicv3._core
         ("rows.append(row._replace(name='GICD_TYPER'))", "GICD_TYPER overlaps another row at offset 0xc"),
         ("rows.append(row._replace(name='GICD_IIDR', offset=0x3C, count=2))", "GICD_IIDR overlaps another row at"),
         ("rows.append(row._replace(name='GICD_FROB', offset=0xF000))", "GICD_FROB has no handler"),
-        ("systems.append(system._replace(name='ICC_RPR_EL1'))", "ICC_RPR_EL1 has the encoding of another row"),
-        ("systems.append(system._replace(name='ICC_FROB', encoding=(3, 0, 0, 0, 0)))", "ICC_FROB has no handler"),
+        ("systems.append(system)", "ICC_PMR_EL1 has the encoding of another row"),
+        ("systems.append(system._replace(reg=Frob(0xC000)))", "ICC_FROB has no handler"),
     ],
     ids=["as_it_is", "overlap", "overlap_by_count", "no_handler", "same_encoding", "no_system_handler"],
 )

@@ -159,7 +159,7 @@ cdef int _load_register(u32 number, row) except -1:
 
 cdef int _load_sysreg(u32 number, row) except -1:
     cdef SysDecode *entry = &sys_rows[number]
-    cdef u32 place = encode(*row.encoding) & 0x3FFF
+    cdef u32 place = row.reg & 0x3FFF
     stem = row.name.removeprefix("ICC_")
     if stem not in _SYS_KINDS:   # CTLR_EL1 and CTLR_EL3 differ; the rest goes by its name alone
         stem = stem.removesuffix("_EL1")

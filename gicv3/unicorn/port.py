@@ -16,7 +16,7 @@ import unicorn
 from unicorn import arm64_const as reg
 
 from gicv3.errors import ConfigError
-from gicv3.registers import SYSREGS, encode
+from gicv3.registers import SYSREGS
 from gicv3.unicorn import native
 from gicv3.unicorn.native import PC, PSTATE, SP, X0, RegisterBatch
 from gicv3.vcpu import Unique
@@ -80,7 +80,7 @@ class UnicornPort(Unique):
         self._readers: dict[bytes, Callable[[int], int]] = {}
         self._writers: dict[bytes, Callable[[int], int]] = {}
         for row in SYSREGS:
-            register = encode(*row.encoding)
+            register = row.reg
             if row.min_el == 1 and register in gic.sysregs:
                 if row.access != "WO":
                     self._readers[native.cp_key(row.encoding)] = partial(self._read_icc, register)
