@@ -1,60 +1,72 @@
 """What every test shares: tools that may be absent, the invariants after each test, and Hypothesis without a clock."""
 
 import functools
-import os
-import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
+import required
 from hypothesis import HealthCheck, settings
 
 import gicv3
 
-CI = os.environ.get("CI") == "true"
-
 # No deadline: nothing may depend on the host's speed. In CI the same examples every time: red then means the change.
-settings.register_profile("gicv3", deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("gicv3", deadline=None, derandomize=required.CI, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gicv3")
-
-_DEBIAN_PACKAGE = {
-    "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
-    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
-    "aarch64-linux-gnu-objcopy": "gcc-aarch64-linux-gnu",
-    "dtc": "device-tree-compiler",
-    "iasl": "acpica-tools",
-    "qemu-system-aarch64": "qemu-system-arm",
-}
 
 
 @pytest.fixture(scope="session")
 def require_tool() -> Callable[[str], str]:
-    """Find a program by name; without it the test skips on a user's machine and fails in CI, where it must run."""
+    """Find a program by name; without it the test skips on a user's machine and fails in CI."""
+    return required.tool
 
-    def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            reason = f"{name} is not installed: apt-get install {_DEBIAN_PACKAGE.get(name, name)}"
-            (pytest.fail if CI else pytest.skip)(reason)
-        return path
 
-    return find
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """In CI a file that skips itself, for want of a module that it imports, is a failure."""
+    report = yield
+    if required.CI and report.skipped:
+        report.outcome = "failed"
+    return report
+
+
+HELD = 64
+"""GICs kept for their check after the test; beyond that the oldest is checked at once, to bound the memory."""
+
+_checks = Counter[str]()
 
 
 @pytest.fixture(autouse=True)
-def invariants_hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Check every GIC that a test made and left alive."""
-    made: list[weakref.ref[gicv3.GICv3]] = []
+def invariants_hold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check every GIC that a test made, also one it has let go of; with `drops_gics` only those it left alive."""
+    drops = request.node.get_closest_marker("drops_gics") is not None
+    made: deque[Callable[[], gicv3.GICv3 | None]] = deque()
     construct = gicv3.GICv3.__init__
+
+    def check() -> None:
+        gic = made.popleft()()
+        if gic is not None:
+            gic.check()
+            _checks["checked"] += 1
 
     @functools.wraps(construct)
     def remember(self: gicv3.GICv3, *args: object, **kwargs: object) -> None:
         construct(self, *args, **kwargs)
-        made.append(weakref.ref(self))
+        _checks["made"] += 1
+        made.append(weakref.ref(self) if drops else lambda: self)
+        if len(made) > HELD:
+            check()
 
     monkeypatch.setattr(gicv3.GICv3, "__init__", remember)
     yield
-    for reference in made:
-        gic = reference()
-        if gic is not None:
-            gic.check()
+    while made:
+        check()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the GICs made had their invariants checked."""
+    if _checks["made"]:
+        terminalreporter.write_line(f"invariants checked on {_checks['checked']} of {_checks['made']} GICs made")

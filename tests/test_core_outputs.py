@@ -250,6 +250,7 @@ def test_callbacks_reach_their_listener_when_many_threads_drive_lines() -> None:
     assert levels == [Line.IRQ] * 4 == list(rig.gic.lines)
 
 
+@pytest.mark.drops_gics
 def test_a_gic_in_a_cycle_with_its_callback_is_freed() -> None:
     rig = ready()
     rig.gic.on_line = rig.gic.__class__.line.__get__(rig.gic)
@@ -308,6 +309,7 @@ def test_the_lines_array_is_read_only() -> None:
         lines.flags.writeable = True
 
 
+@pytest.mark.drops_gics
 def test_the_lines_array_outlives_the_name_of_its_gic() -> None:
     rig = ready(3)
     rig.raise_(20, pe=1)

@@ -6,10 +6,8 @@ QEMU is the second opinion here: a guest that only ever ran on the emulator it t
 
 from __future__ import annotations
 
-import os
 import re
 import select
-import shutil
 import socket
 import struct
 import subprocess
@@ -20,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from required import tool, unavailable
 
 from gicv3 import guests
 from gicv3.guests import CpuRecord, CpuState, GuestFlag, Mailbox
@@ -33,26 +32,11 @@ QEMU_TICKS_PER_100_US = 6250
 GICD_ISPENDR1 = 0x0800_0204
 
 
-def unavailable(reason: str) -> None:
-    """Skip on a user's machine, fail where all tools have to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def need(tool: str) -> str:
-    path = shutil.which(tool)
-    if path is None:
-        unavailable(f"{tool} is not installed")
-    assert path is not None
-    return path
-
-
 # The image and its source
 
 
 def test_image_is_what_the_source_builds(tmp_path: Path) -> None:
-    version = subprocess.run([need(COMPILER), "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([tool(COMPILER), "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
     if version.strip() != COMPILER_VERSION:
         unavailable(f"the image was built by {COMPILER} {COMPILER_VERSION}, this is {version.strip()}")
     built = tmp_path / "smp.bin"
@@ -214,7 +198,7 @@ def boot() -> Iterator[Boot]:
                 guests.TIMER_PERIOD_OFFSET: period,
                 guests.FLAGS_OFFSET: flags,
             }
-            command = [need(QEMU), "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-smp", str(cpus), "-m", "128"]
+            command = [tool(QEMU), "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-smp", str(cpus), "-m", "128"]
             command += ["-nodefaults", "-display", "none", "-qtest-log", "none", *arguments]
             listeners = []
             for name, options in (

@@ -46,6 +46,7 @@ def test_the_notifier_ignores_events_of_another_gic(machine):
     assert other.cpu(5) is None
 
 
+@pytest.mark.drops_gics
 def test_the_notifier_leaves_its_list_when_the_gic_goes():
     members = NotifierList()
     gic = GICv3(GICv3Config(cpus=2))
@@ -57,6 +58,7 @@ def test_the_notifier_leaves_its_list_when_the_gic_goes():
     members.notify(CPUHotplugInfo(None, None, True))
 
 
+@pytest.mark.drops_gics
 def test_a_gic_goes_safely_when_its_list_went_first_or_never_was():
     members = NotifierList()
     gic = GICv3(GICv3Config(cpus=2))
@@ -72,6 +74,7 @@ def test_a_gic_goes_safely_when_its_list_went_first_or_never_was():
     assert gone() is None
 
 
+@pytest.mark.drops_gics
 def test_a_notifier_does_not_keep_its_gic_alive():
     gic = GICv3(GICv3Config(cpus=2))
     notifier = GicCpuHotplugNotifier(gic)

@@ -277,6 +277,7 @@ def resident_bytes():
 
 
 @pytest.mark.slow
+@pytest.mark.drops_gics
 def test_behaviour_26_100000_cycles_on_4096_vcpus_leak_nothing_and_leave_a_fresh_machine():
     churn = Churn(4096, seed=26)
     churn.run(10_000)

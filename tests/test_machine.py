@@ -508,6 +508,7 @@ def test_a_machine_and_its_vcpus_cannot_be_copied(machine, duplicate):
         assert str(caught.value) == f"{type(part).__name__} cannot be copied or pickled"
 
 
+@pytest.mark.drops_gics
 def test_a_machine_and_all_it_made_can_be_collected():
     machine = VirtMachine(cpus=2, max_cpus=8, virtualization=True)
     # Callbacks that hold the machine make every cycle there can be.

@@ -261,6 +261,7 @@ def test_detach_leaves_a_uc_that_no_longer_knows_the_gic() -> None:
         uc.emu_start(CODE, CODE + 4)
 
 
+@pytest.mark.drops_gics
 def test_port_uc_and_gic_can_be_collected() -> None:
     gic = make_gic()
     uc = make_uc(SGI_TO_SELF)
