@@ -6,7 +6,7 @@ PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input install 
 EDITABLE := --editable
 CORE     := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name '*.pxi')
 
-.PHONY: help demo test lint bench dist sanitize coverage clean
+.PHONY: help demo test lint bench dist model oracle sanitize coverage clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -16,6 +16,8 @@ help:
 	@echo "make lint      ruff, mypy and cython-lint"
 	@echo "make bench     run the benchmarks"
 	@echo "make dist      build dist/: the source archive, and a wheel from it"
+	@echo "make model     compare the core with a second implementation, 10,500,000 operations"
+	@echo "make oracle    compare the core with QEMU 7.2, 3,000,000 operations"
 	@echo "make sanitize  run the tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage  run the tests with line coverage of the core"
 	@echo "make clean     remove everything that make has made"
@@ -41,6 +43,12 @@ dist: $(VENV)/headers $(VENV)/group-test
 	rm -rf dist
 	$(BIN)/python -m build --quiet --sdist --no-isolation
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+
+model: $(VENV)/installed
+	$(BIN)/python -m tests.model.compare --ops 300000
+
+oracle: $(VENV)/installed
+	$(BIN)/python -m tests.oracle --ops 1000000 --config ds1-smp1,ds1-smp4,ds0-smp4
 
 # The sanitized build lives in an environment of its own and is not editable: the tree keeps its fast extension.
 # Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out.

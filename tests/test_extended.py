@@ -138,6 +138,22 @@ def test_message_level_wire_and_latch_are_apart() -> None:
     assert rig.pending(40), "CLRSPI on a level SPI lowers the message level, not the latch"
 
 
+def test_clearing_lowers_a_message_level_left_from_before_the_spi_became_edge_triggered() -> None:
+    rig = messages()
+    rig.prepare(40, edge=False)
+    dist = rig.gic.dist
+    dist["GICD_SETSPI_NSR"] = 40
+    rig.field("ICFGR", 2, 40, 2)
+    dist["GICD_CLRSPI_NSR"] = 40
+    rig.field("ICFGR", 2, 40, 0)
+    assert rig.pending(40), "as an edge it was not pending, so there was nothing to clear"
+    rig.field("ICFGR", 2, 40, 2)
+    rig.write_bit("ISPENDR", 40)
+    dist["GICD_CLRSPI_NSR"] = 40
+    rig.field("ICFGR", 2, 40, 0)
+    assert not rig.pending(40)
+
+
 @pytest.mark.parametrize("intid", [0, 20, 31, 1020, 1023, 1056, 4128, 8191])
 def test_a_message_to_what_is_no_spi_has_no_effect(intid: int) -> None:
     rig = messages()

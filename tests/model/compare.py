@@ -17,8 +17,8 @@ from .configs import CONFIGS
 from .runner import build_program, explain, run, sweep
 
 
-def compare(name: str, ops: int, seed: int, length: int, limit: int) -> int:
-    """Run programs of one configuration until ``ops`` operations are done; return the number of differences."""
+def compare(name: str, ops: int, seed: int, length: int, limit: int) -> tuple[int, int]:
+    """Run programs of one configuration until ``ops`` operations are done; return their number and the differences."""
     keywords, done, seen, found, programs = CONFIGS[name], 0, set[str](), 0, 0
     began = time.monotonic()
     while done < ops and len(seen) < limit:
@@ -36,7 +36,7 @@ def compare(name: str, ops: int, seed: int, length: int, limit: int) -> int:
         f"{found} differences, {time.monotonic() - began:.0f} s",
         flush=True,
     )
-    return found
+    return done, found
 
 
 def main() -> int:
@@ -50,14 +50,19 @@ def main() -> int:
     parser.add_argument("--sweep", action="store_true", help="access every place in every frame instead")
     arguments = parser.parse_args()
     names = arguments.config or ["all"]
-    total = 0
-    for name in CONFIGS if "all" in names else names:
+    names = list(CONFIGS) if "all" in names else names
+    operations = total = 0
+    for name in names:
         if arguments.sweep:
             different, accesses = sweep(CONFIGS[name])
+            found = len(different)
             print(f"{name}: {accesses} accesses, {len(different)} differences", *different[:20], sep="\n", flush=True)
-            total += len(different)
-            continue
-        total += compare(name, arguments.ops, arguments.seed, arguments.length, arguments.limit)
+        else:
+            accesses, found = compare(name, arguments.ops, arguments.seed, arguments.length, arguments.limit)
+        operations += accesses
+        total += found
+    what = "accesses" if arguments.sweep else "operations"
+    print(f"total: {operations} {what} in {len(names)} configurations, {total} differences")
     return 1 if total else 0
 
 

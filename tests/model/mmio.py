@@ -508,7 +508,7 @@ class Mmio(Delivery):
                 irq.latch = True
             else:
                 irq.message = True
-        elif irq.edge:
-            irq.latch = False
-        else:
+        elif self.is_pending(irq):  # 2.5: no effect on one that is not pending
             irq.message = False
+            if irq.edge:
+                irq.latch = False

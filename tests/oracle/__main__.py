@@ -29,18 +29,21 @@ def main() -> int:
 
     found = driver.version()
     if found is None:
-        print(f"{driver.BINARY} is not installed", file=sys.stderr)
+        print(f"{driver.BINARY} is not installed: apt-get install qemu-system-arm (Debian 12)", file=sys.stderr)
         return 2
     print(f"{driver.BINARY} {found}")
+    if not found.startswith(f"{driver.VERSION}."):
+        print(f"  the table of accepted differences was written for {driver.VERSION}: others may show here")
     for name, (value, reason) in CHOICES.items():
         print(f"  core configured {name}={value}: {reason}")
-    failed = False
+    operations = differences = 0
     for name in names:
         with driver.Qemu(CONFIGS[name]) as qemu:
             started = time.monotonic()
             report = run(qemu, args.ops, args.seed, args.length, args.keep_going)
             _print(report, time.monotonic() - started)
-            failed = failed or bool(report.differences)
+            operations += report.operations
+            differences += len(report.differences)
             seen = set()
             for seed, difference in report.differences:
                 if fingerprint(difference) in seen:
@@ -52,17 +55,19 @@ def main() -> int:
                 for index, op in enumerate(difference.program):
                     print(f"    {index:4} {op}")
                 print("  " + str(difference).replace("\n", "\n  "))
-    return 1 if failed else 0
+    print(f"total: {operations} operations in {len(names)} configurations, {differences} differences outside the table")
+    return 1 if differences else 0
 
 
 def _print(report: Report, seconds: float) -> None:
     print(
         f"{report.config.name}: {report.operations} operations in {report.programs} programs, "
         f"{report.acknowledged} interrupts acknowledged, "
-        f"{len(report.differences)} differences outside the table, {seconds:.0f} s"
+        f"{len(report.differences)} differences outside the table, {seconds:.0f} s",
+        flush=True,
     )
     for name, count in report.hits.most_common():
-        print(f"  {count:8} {name} ({ENTRIES[name].kind}): {ENTRIES[name].reason}")
+        print(f"  {count:8} {name} ({ENTRIES[name].kind}): {ENTRIES[name].reason}", flush=True)
 
 
 if __name__ == "__main__":
