@@ -234,6 +234,32 @@ def test_a_participant_is_preferred_to_a_sleeper() -> None:
     assert signalled(rig) == [3]
 
 
+def test_a_sleeper_gives_way_to_a_pe_that_begins_to_participate() -> None:
+    rig = make(4)
+    any_pe(rig, 41)
+    rig.gic.dist["GICD_CTLR"] = 3 | E1NWF
+    rig.gic.pe[3]["ICC_IGRPEN1_EL1"] = 0
+    for pe in (0, 1, 2):
+        leave(rig, pe, "sleep")
+    rig.raise_(41)
+    assert signalled(rig) == [1]
+    rig.gic.pe[3]["ICC_IGRPEN1_EL1"] = 1
+    assert signalled(rig) == [3]
+
+
+def test_a_sleeper_keeps_an_spi_when_another_pe_falls_asleep() -> None:
+    rig = make(4)
+    any_pe(rig, 41)
+    rig.gic.dist["GICD_CTLR"] = 3 | E1NWF
+    rig.gic.pe[1]["ICC_IGRPEN1_EL1"] = 0
+    for pe in (0, 2, 3):
+        leave(rig, pe, "sleep")
+    rig.raise_(41)
+    assert signalled(rig) == [2]
+    leave(rig, 1, "sleep")
+    assert signalled(rig) == [2]
+
+
 def test_clearing_e1nwf_takes_a_wake_request_back() -> None:
     rig = make(2)
     any_pe(rig, 40)

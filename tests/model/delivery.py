@@ -70,8 +70,11 @@ class Delivery(State):
                 irq.chosen = None
                 continue
             pe = irq.chosen
-            if pe is None or not (self.participates(pe, irq, False) or self.participates(pe, irq, True)):
-                irq.chosen = self.choose_target(irq)
+            if pe is not None and self.participates(pe, irq, asleep=False):
+                continue
+            other = self.choose_target(irq)
+            if pe is None or other is None or not other.sleep or not self.participates(pe, irq, asleep=True):
+                irq.chosen = other  # one to be woken keeps it only while nobody is awake for it (IMPDEF)
 
     def target_of(self, irq: Interrupt) -> Pe | None:
         """Return the PE an SPI goes to now, None for no PE (2.6)."""
