@@ -81,7 +81,12 @@ def parts(folder):
 
 setup(
     ext_modules=[
-        Extension("gicv3._core", ["gicv3/_core.pyx"], depends=["gicv3/_core.pxd", *parts("gicv3/core")]),
+        Extension(
+            "gicv3._core",
+            ["gicv3/_core.pyx"],
+            depends=["gicv3/_core.pxd", "gicv3/gicv3.h", *parts("gicv3/core")],
+            include_dirs=["gicv3"],
+        ),
     ],
     cmdclass={"build_ext": BuildExt},
 )

@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
         "gicv3._core is not built: run `pip install .` (or `pip install -e .`) in the project's folder, or `make test`"
     ) from error
 
+from gicv3.capi import get_include
 from gicv3.errors import ConfigError, GicError, HotplugError, SnapshotError
 from gicv3.explain import Explanation, Gate
 from gicv3.gic import GICv3, GICv3Config
@@ -42,4 +43,5 @@ __all__ = [
     "SysReg",
     "Topology",
     "VirtMachine",
+    "get_include",
 ]

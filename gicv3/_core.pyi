@@ -30,6 +30,12 @@ class Line(IntFlag):
     MAINT = 64
     WAKE = 128
 
+api: object
+"""Capsule "gicv3._core.api" of the struct of function pointers in ``gicv3.h``: see `gicv3.capi`."""
+
+api_address: int
+"""Address of that struct."""
+
 @final
 class SavedPe:
     """State of one PE, from `Gic.save_pe`: opaque, comparable."""
@@ -68,6 +74,10 @@ class Gic:
     @property
     def num_pe(self) -> int:
         """Number of PEs, accessible or not: 1..65536."""
+
+    @property
+    def handle(self) -> int:
+        """Address of this GIC for the functions of ``gicv3.h``; good while this object lives."""
 
     # Outputs
 

@@ -8,7 +8,7 @@ before it for its state. `Gic` locks, calls a part, and drains callbacks after u
 cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -53,6 +53,7 @@ include "core/hotplug.pxi"
 include "core/check.pxi"
 include "core/arguments.pxi"
 include "core/outputs.pxi"
+include "core/drain.pxi"
 include "core/saved.pxi"
 include "core/facts.pxi"
 
@@ -213,35 +214,81 @@ cdef class Gic:
         if pe < self.s.num_pe:
             pe_set_accessible(self.s, pe, accessible)
 
+    cdef bint c_set_context(self, uint32_t pe, uint32_t el, bint secure, uint64_t scr_el3, uint64_t hcr_el2,
+                            uint32_t ich_hcr_el2, bint nmi_enabled) noexcept nogil:
+        cdef GicState *s = self.s
+        if pe >= s.num_pe or el > 3 or (el == 2 and not s.features & FEAT_EL2):
+            return False
+        if (el == 3 or secure) and not s.features & FEAT_SECURITY:
+            return False
+        pe_set_context(s, pe, <u8>el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
+        return True
+
+    cdef void c_step(self, uint32_t steps) noexcept nogil:
+        gic_step(self.s, steps)
+
     cdef uint32_t c_lines(self, uint32_t pe) noexcept nogil:
         return self.s.pe[pe].lines if pe < self.s.num_pe else 0
+
+    @property
+    def handle(self):
+        """Address of this GIC for the functions of `gicv3.h`; good while this object lives."""
+        return <size_t><void *>self
 
     # --- outputs --------------------------------------------------------------------------------------------------
 
     cdef int drain(self) except -1:
-        """Run `on_line` for what changed since the last drain, in order. State is final; a callback may call back in.
+        """Run the callbacks for what changed since the last drain, in order. State is final; they may call back in.
 
         One call drains at a time: a nested call, or one from another thread, leaves its changes to the one under way.
-        If callbacks raise, the rest still run; what is not an `Exception` (KeyboardInterrupt) ends the drain after the
-        changes in hand, and later ones wait for the next call.
+        If `on_line` raises, the rest still runs; what is not an `Exception` (KeyboardInterrupt) ends the drain after
+        the changes in hand, and later ones wait for the next call.
         """
         cdef list errors = None
-        if self.s.num_notify == 0 or self.draining:
+        if self.s.num_notify == 0 or not drain_begin(self):
             return 0
-        self.draining = True
-        try:
-            while self.s.num_notify:
-                for change in take_changes(self):
-                    errors = tell_lines(self._on_line, change, errors)
-                if errors and not all(isinstance(error, Exception) for error in errors):
-                    break
-        finally:
-            self.draining = False
+        while (changes := take_changes(self)):
+            for change in changes:
+                errors = tell_lines(self, change, errors)
+            if errors and not all(isinstance(error, Exception) for error in errors):
+                self.draining = False
+                break
         if errors is not None:
             if len(errors) == 1:
                 raise errors[0]
             raise BaseExceptionGroup("on_line callbacks failed", errors)
         return 0
+
+    cdef void c_drain(self) noexcept nogil:
+        cdef Changes changes
+        cdef u32 i
+        if self.s.num_notify == 0:
+            return
+        if self._on_line is not None:
+            drain_with_gil(self)
+            return
+        if not drain_begin(self):
+            return
+        while drain_take(self, &changes):
+            for i in range(changes.count):
+                drain_tell(&changes, i)
+            drain_free(&changes)
+
+    cdef void c_on_lines(self, lines_callback callback, void *opaque) noexcept nogil:
+        with self.mutex:
+            self.lines_callback = callback
+            self.lines_opaque = opaque
+            notify_from_now(self)
+
+    cdef uint32_t c_changed(self, uint32_t *pes, uint32_t room) noexcept nogil:
+        cdef u32 count = min(room, self.s.num_poll)
+        cdef u32 i
+        for i in range(count):
+            pes[i] = self.s.poll[i]
+            self.s.pe[pes[i]].marks &= <u8>~MARK_POLL
+        self.s.num_poll -= count
+        memmove(self.s.poll, self.s.poll + count, self.s.num_poll * sizeof(u32))
+        return count
 
     @property
     def on_line(self):
@@ -250,37 +297,26 @@ cdef class Gic:
 
     @on_line.setter
     def on_line(self, callback):
-        cdef u32 pe
         if callback is not None and not callable(callback):
             raise ConfigError(f"on_line must be callable or None, got {callback!r}")
         before = self._on_line   # let go of only after the lock is: its finalizer may call in
         with self.mutex:
             self._on_line = callback
-            self.s.marks_wanted = MARK_POLL | (MARK_NOTIFY if callback is not None else 0)
-            for pe in range(self.s.num_pe):                         # changes count from now on
-                self.notified[pe] = self.s.pe[pe].lines
+            notify_from_now(self)
         del before
 
     def changed(self):
         """PEs whose lines moved since the last call, each once."""
-        cdef u32 i
-        cdef u32 count = 0
-        cdef u32 *polled
-        with self.mutex:
-            polled = <u32 *>malloc(self.s.num_poll * sizeof(u32))
-            if polled != NULL:
-                count = self.s.num_poll
-                memcpy(polled, self.s.poll, count * sizeof(u32))
-                for i in range(count):
-                    self.s.pe[polled[i]].marks &= <u8>~MARK_POLL
-                self.s.num_poll = 0
+        cdef u32 count, i
+        cdef u32 *polled = <u32 *>malloc(self.s.num_pe * sizeof(u32))
         if polled == NULL:
             raise MemoryError
+        with self.mutex:
+            count = self.c_changed(polled, self.s.num_pe)
         try:
-            result = [polled[i] for i in range(count)]
+            return [polled[i] for i in range(count)]
         finally:
             free(polled)
-        return result
 
     @property
     def lines(self):
@@ -421,16 +457,8 @@ cdef class Gic:
         cdef u64 scr = arg_unsigned(scr_el3, UINT64_MAX, "scr_el3")
         cdef u64 hcr = arg_unsigned(hcr_el2, UINT64_MAX, "hcr_el2")
         cdef u32 ich_hcr = <u32>arg_unsigned(ich_hcr_el2, UINT32_MAX, "ich_hcr_el2")
-        cdef PeState *p = &self.s.pe[index]
         with self.mutex:
-            p.el = el
-            p.secure = secure
-            self.s.cold[index].scr_el3 = scr
-            self.s.cold[index].hcr_el2 = hcr
-            self.s.cold[index].ich_hcr_el2 = ich_hcr
-            self.s.cold[index].sctlr_nmi = nmi_enabled
-            pe_context(self.s, p)
-            pe_update(self.s, index)
+            pe_set_context(self.s, index, el, secure, scr, hcr, ich_hcr, nmi_enabled)
         self.drain()
 
     # --- hotplug --------------------------------------------------------------------------------------------------
@@ -607,3 +635,6 @@ cdef class Gic:
     def _facts(self, intid, pe):
         """What decides whether an interrupt reaches a PE, for explain.py; None when there is no such interrupt."""
         return facts_of(self, intid, pe)
+
+
+include "core/capi.pxi"

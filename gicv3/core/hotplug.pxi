@@ -28,6 +28,21 @@ cdef void cpuif_default_context(GicState *s, PeState *p) noexcept nogil:
     cold_of(s, p).ich_hcr_el2 = 0
 
 
+cdef void pe_set_context(GicState *s, u32 pe, u8 el, bint secure, u64 scr_el3, u64 hcr_el2, u32 ich_hcr_el2,
+                         bint nmi) noexcept nogil:
+    """The state in which a PE executes, as its embedder says."""
+    cdef PeState *p = &s.pe[pe]
+    cdef PeCold *c = cold_of(s, p)
+    p.el = el
+    p.secure = secure
+    c.scr_el3 = scr_el3
+    c.hcr_el2 = hcr_el2
+    c.ich_hcr_el2 = ich_hcr_el2
+    c.sctlr_nmi = nmi
+    pe_context(s, p)
+    pe_update(s, pe)
+
+
 cdef void cpuif_reset(GicState *s, u32 pe) noexcept nogil:
     """Cold reset of one CPU interface: its ICC registers and the context that the embedder gave."""
     cpuif_reset_fields(s, &s.pe[pe])
