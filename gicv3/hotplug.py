@@ -28,6 +28,7 @@ from gicv3.views import PeView
 
 if TYPE_CHECKING:
     from gicv3._core import SavedPe
+    from gicv3.acpi.ged import AcpiGed
     from gicv3.gic import GICv3
     from gicv3.topology import Topology
 
@@ -176,6 +177,10 @@ class CpuHotplugHandler(Unique):
     acpi: bool
     pmu: bool
     has_hotpluggable_cpus: bool
+    acpi_device: AcpiGed | None
+    """What tells the guest by ACPI, where vCPUs are hotpluggable."""
+    cpus: Mapping[int, Vcpu]
+    """Plugged vCPUs by slot."""
     cpuhp_notifiers: NotifierList
     """Told of each :class:`CPUHotplugInfo`; the GIC's own notifier is on it where vCPUs are hotpluggable."""
     hotplug_events: NotifierList
@@ -208,6 +213,7 @@ class CpuHotplugHandler(Unique):
                 within the level above; one may be left out where its level has a single value.
             properties: `mp_affinity`, `node_id` and `pmu` may be given, and must then be what the slot has.
         Returns: the vCPU. Raises: HotplugError, or what a notifier raised; the machine is then bit for bit what it was.
+        Only what a callback raises when the guest's interrupt reaches a vCPU comes too late for that.
         """
         if driver is None:
             driver = self.cpu_type
@@ -250,6 +256,8 @@ class CpuHotplugHandler(Unique):
             self._busy = False
         if id is None:
             self._anonymous += 1
+        if hotplugged and self.acpi_device is not None:
+            self.acpi_device.plugged(index)
         return cpu
 
     def device_del(self, name: str) -> None:
@@ -298,6 +306,8 @@ class CpuHotplugHandler(Unique):
             raise
         finally:
             self._busy = False
+        if self.acpi_device is not None:
+            self.acpi_device.cpuhp.removed(cpu.cpu_index)
         if self.hotplug_events:
             self.hotplug_events.notify(HotplugEvent(HotplugStage.DELETED, cpu))
 
@@ -386,6 +396,8 @@ class CpuHotplugHandler(Unique):
         except BaseException:
             cpu.unplug_requested = asked_before
             raise
+        if self.acpi_device is not None:
+            self.acpi_device.unplug_requested(cpu.cpu_index)
 
     def unplug(self, cpu: Vcpu) -> None:
         """Last step of an unplug: tell of it, unwire, then update the GIC, then free the slot.

@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import index as as_index
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from gicv3.acpi.cpuhp import CpuHotplugRegisters
+from gicv3.acpi.ged import AcpiGed
 from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
@@ -44,13 +46,13 @@ _LOW_MAP = {
     "GPIO": Region(0x0903_0000, 0x1000),
     "UART1": Region(0x0904_0000, 0x1000),
     "SMMU": Region(0x0905_0000, 0x2_0000),
-    "ACPI_GED": Region(0x0908_0000, 4),
+    "ACPI_GED": Region(0x0908_0000, AcpiGed.SIZE),
     "VIRTIO_MMIO": Region(0x0A00_0000, 0x200 * 32),
     "PCIE_MMIO": Region(0x1000_0000, 0x2EFF_0000),
     "PCIE_PIO": Region(0x3EFF_0000, 0x1_0000),
     "PCIE_ECAM": Region(0x3F00_0000, 0x100_0000),
 }
-_CPUHP_ACPI = Region(0x090C_0000, 12)
+_CPUHP_ACPI = Region(0x090C_0000, CpuHotplugRegisters.SIZE)
 _RAM_BASE = 0x4000_0000
 _HIGH_BASE = 256 * GIB
 
@@ -67,6 +69,16 @@ _TIMER_PPI = {
     Timer.SEC: CpuPpi.TIMER_SEC,
     Timer.HYPVIRT: CpuPpi.TIMER_HYPVIRT,
 }
+
+
+class MmioDevice(Protocol):
+    """A device with registers: offsets and sizes are in bytes, and no access raises because a guest made it."""
+
+    def read(self, offset: int, size: int) -> int:
+        """Read a register."""
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """Write a register."""
 
 
 class VirtMachine(CpuHotplugHandler):
@@ -145,10 +157,11 @@ class VirtMachine(CpuHotplugHandler):
         self._busy = False
         self._ready = False
         self.possible_cpus = PossibleCpus(self)
-        self.cpus: Mapping[int, Vcpu] = MappingProxyType(self._cpus)
+        self.cpus = MappingProxyType(self._cpus)
         self.timers = TimerBank(self._timer_output, frequency)
         self.psci = Psci(self)
         self.gic = self._create_gic(affinities, regions, gic_options)
+        self.acpi_device = AcpiGed(self, 32 + SPI["ACPI_GED"]) if self.has_hotpluggable_cpus else None
         # Boot vCPUs are there before anybody listens: they are associated directly, by the code that hotplug uses.
         for index in range(cpus):
             cpu = Vcpu(self, index, self.gic.affinity(index))
@@ -185,6 +198,12 @@ class VirtMachine(CpuHotplugHandler):
         if self.virtualization:
             gic.on_line = self._gic_line
         return gic
+
+    @property
+    def mmio_devices(self) -> dict[Region, MmioDevice]:
+        """Devices of the machine beside the GIC, by the addresses at which a guest must reach them."""
+        ged = self.acpi_device
+        return {self.memory_map["ACPI_GED"]: ged, self.memory_map["CPUHP_ACPI"]: ged.cpuhp} if ged is not None else {}
 
     @property
     def boot_cpus(self) -> int:

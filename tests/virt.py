@@ -48,7 +48,17 @@ def fingerprint(machine: VirtMachine) -> tuple[Any, ...]:
         len(machine.timers),
         machine.timers.next_deadline(),
         tuple(machine.cpuhp_notifiers),
+        _acpi(machine),
     )
+
+
+def _acpi(machine: VirtMachine) -> object:
+    device = machine.acpi_device
+    if device is None:
+        return None
+    block = device.cpuhp
+    pending = block._inserting, block._removing, block._firmware
+    return device._events, block._selector, block._command, pending, block._ost.copy()
 
 
 def plug(machine: VirtMachine, core: int, name: str | None = None) -> Vcpu:

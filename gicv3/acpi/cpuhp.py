@@ -1,0 +1,237 @@
+"""The CPU hotplug registers of QEMU's machines: how a guest learns which vCPUs came or must go, and ejects them."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING, NamedTuple
+
+from gicv3.errors import HotplugError
+from gicv3.notifier import NotifierList, collect, raise_all
+
+if TYPE_CHECKING:
+    from gicv3.hotplug import CpuHotplugHandler
+    from gicv3.vcpu import Vcpu
+
+
+class CpuhpReg(IntEnum):
+    """Register offsets in bytes; some differ between reads and writes."""
+
+    SELECTOR = 0x0
+    """Write: the slot that all other registers are about."""
+    DATA2 = 0x0
+    """Read: the upper half of what DATA has."""
+    FLAGS = 0x4
+    COMMAND = 0x5
+    """Write only."""
+    DATA = 0x8
+
+
+class CpuhpFlag(IntFlag):
+    """FLAGS: what is pending when read, what to do when written, of which the lowest bit wins."""
+
+    ENABLED = 1 << 0
+    """Read only: a vCPU is in the slot."""
+    INSERTING = 1 << 1
+    """A vCPU came; written, the guest has seen it."""
+    REMOVING = 1 << 2
+    """A vCPU is to go; written, the guest has seen it."""
+    EJECT = 1 << 3
+    """Write only: take the vCPU out."""
+    FIRMWARE_EJECT = 1 << 4
+    """The ejection is left to firmware."""
+
+
+class CpuhpCommand(IntEnum):
+    """COMMAND: what DATA and DATA2 have next; other values are ignored."""
+
+    NEXT_EVENT = 0
+    """Select the next slot with something pending, from the selected one on; DATA has the selected slot."""
+    OST_EVENT = 1
+    """DATA takes the first argument of _OST."""
+    OST_STATUS = 2
+    """DATA takes the second argument of _OST, which is then told to `ost_events`."""
+    ARCH_ID = 3
+    """DATA and DATA2 have the affinity of the slot."""
+
+
+class OstInfo(NamedTuple):
+    """What a guest said of a slot by _OST, the fields of QEMU's ACPI_DEVICE_OST."""
+
+    device: str | None
+    """The `id` of the vCPU in the slot, or None."""
+    slot: int
+    source: int
+    """3 or 0x103: an eject request; 0x200: an insertion."""
+    status: int
+    """0 is success."""
+
+
+EJECT_SOURCES = (3, 0x103)
+_IN_PROGRESS = 0x84
+_WIDTHS = (1, 2, 4)
+
+
+class CpuHotplugRegisters:
+    """The register block over all possible vCPUs of a machine; a slot costs memory only once something happens to it.
+
+    A guest ejects by the transaction of `complete_unplug`, and so only what was asked for, was not there from the
+    start, and is off. System reset changes nothing here.
+    Parameters: `machine`. Thread-safety: as the machine's.
+    """
+
+    SIZE = 12
+    """Bytes of address space."""
+
+    def __init__(self, machine: CpuHotplugHandler) -> None:
+        self._machine = machine
+        self.ost_events = NotifierList()
+        """Told of each :class:`OstInfo` when the guest reports a status."""
+        self.bad_accesses = 0
+        """Accesses that were too wide, not aligned or outside the block: they read zero and are ignored."""
+        self.refused_ejects = 0
+        """Ejections of a vCPU that may not go."""
+        self._selector = 0
+        self._command = 0
+        # One bit for each slot: the next with an event is found without looking at each.
+        self._inserting = 0
+        self._removing = 0
+        self._firmware = 0
+        self._ost: dict[int, tuple[int, int]] = {}
+
+    def read(self, offset: int, size: int) -> int:
+        """Read a register.
+
+        Parameters: `offset` in bytes; `size`, 1, 2 or 4 bytes.
+        Returns: its value; 0 where there is none, for a bad access, and while no slot of the machine is selected.
+        """
+        if not self._valid(offset, size) or self._selector >= self._machine.max_cpus:
+            return 0
+        value = 0
+        if offset == CpuhpReg.FLAGS:
+            value = self._flags(self._selector)
+        elif offset == CpuhpReg.DATA:
+            value = self._data()
+        elif offset == CpuhpReg.DATA2 and self._command == CpuhpCommand.ARCH_ID:
+            value = self._machine.gic.affinity(self._selector) >> 32
+        return value & ((1 << 8 * size) - 1)
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """Write a register; a bad access is ignored, as is all but the selector while no slot is selected.
+
+        Parameters: `offset` in bytes; `value`; `size`, 1, 2 or 4 bytes.
+        Raises: what a callback or a notifier of the machine or of `ost_events` raises; nothing a guest does.
+        """
+        if not self._valid(offset, size):
+            return
+        value &= (1 << 8 * size) - 1
+        if offset == CpuhpReg.SELECTOR:
+            self._selector = value
+        elif self._selector >= self._machine.max_cpus:
+            return
+        elif offset == CpuhpReg.FLAGS:
+            self._act(value)
+        elif offset == CpuhpReg.COMMAND:
+            if value <= CpuhpCommand.ARCH_ID:
+                self._command = value
+                if value == CpuhpCommand.NEXT_EVENT:
+                    self._select_next()
+        elif offset == CpuhpReg.DATA:
+            self._report(value)
+
+    def ospm_status(self) -> list[OstInfo]:
+        """What the guest said last of each possible vCPU, in slot order."""
+        return [self._info(slot) for slot in range(self._machine.max_cpus)]
+
+    def inserted(self, slot: int) -> None:
+        """Note that a vCPU came, for the guest to find; `slot`, 0..max_cpus-1."""
+        self._inserting |= 1 << slot
+
+    def removal_requested(self, slot: int) -> None:
+        """Note that a vCPU is to go, for the guest to find; `slot`, 0..max_cpus-1."""
+        self._removing |= 1 << slot
+
+    def removed(self, slot: int) -> None:
+        """Forget what was pending of a vCPU that is gone; `slot`, 0..max_cpus-1."""
+        for_others = ~(1 << slot)
+        self._inserting &= for_others
+        self._removing &= for_others
+        self._firmware &= for_others
+
+    def _valid(self, offset: int, size: int) -> bool:
+        valid = size in _WIDTHS and not offset % size and 0 <= offset <= self.SIZE - size
+        self.bad_accesses += not valid
+        return valid
+
+    def _flags(self, slot: int) -> int:
+        cpu = self._machine.cpus.get(slot)
+        # The wires are the first that an unplug takes and the last that it gives back.
+        flags = CpuhpFlag.ENABLED if cpu is not None and cpu.wired else CpuhpFlag(0)
+        for flag, slots in (
+            (CpuhpFlag.INSERTING, self._inserting),
+            (CpuhpFlag.REMOVING, self._removing),
+            (CpuhpFlag.FIRMWARE_EJECT, self._firmware),
+        ):
+            if slots >> slot & 1:
+                flags |= flag
+        return flags
+
+    def _data(self) -> int:
+        if self._command == CpuhpCommand.NEXT_EVENT:
+            return self._selector
+        if self._command == CpuhpCommand.ARCH_ID:
+            return self._machine.gic.affinity(self._selector)
+        return 0
+
+    def _act(self, value: int) -> None:
+        """Do the one thing that a write to FLAGS asks for."""
+        slot = self._selector
+        if value & CpuhpFlag.INSERTING:
+            self._inserting &= ~(1 << slot)
+        elif value & CpuhpFlag.REMOVING:
+            self._removing &= ~(1 << slot)
+        elif value & (CpuhpFlag.EJECT | CpuhpFlag.FIRMWARE_EJECT):
+            cpu = self._machine.cpus.get(slot)
+            if cpu is None or slot == 0:
+                self.refused_ejects += 1
+            elif value & CpuhpFlag.EJECT:
+                self._eject(cpu)
+            else:
+                self._firmware |= 1 << slot
+
+    def _eject(self, cpu: Vcpu) -> None:
+        try:
+            self._machine.complete_unplug(cpu.qom_path)
+        except HotplugError:
+            self.refused_ejects += 1
+
+    def _select_next(self) -> None:
+        pending = self._inserting | self._removing | self._firmware
+        behind = pending >> self._selector
+        if behind:
+            self._selector += _lowest_bit(behind)
+        elif pending:
+            self._selector = _lowest_bit(pending)
+
+    def _report(self, value: int) -> None:
+        """Take an argument of _OST; the status completes it."""
+        slot = self._selector
+        source, status = self._ost.get(slot, (0, 0))
+        if self._command == CpuhpCommand.OST_EVENT:
+            self._ost[slot] = value, status
+        elif self._command == CpuhpCommand.OST_STATUS:
+            self._ost[slot] = source, value
+            errors: list[BaseException] = []
+            collect(errors, self.ost_events.notify, self._info(slot))
+            cpu = self._machine.cpus.get(slot)
+            declined = source in EJECT_SOURCES and value not in (0, _IN_PROGRESS)
+            if declined and cpu is not None and cpu.unplug_requested:
+                collect(errors, self._machine.reject_unplug, cpu.qom_path, value)
+            raise_all("callbacks failed when the guest reported a status", errors)
+
+    def _info(self, slot: int) -> OstInfo:
+        cpu = self._machine.cpus.get(slot)
+        return OstInfo(cpu.id if cpu is not None else None, slot, *self._ost.get(slot, (0, 0)))
+
+
+def _lowest_bit(bits: int) -> int:
+    return (bits & -bits).bit_length() - 1
