@@ -126,19 +126,37 @@ cdef inline u64 order_key(GicState *s, u32 prio, u32 maskable, u32 intid) noexce
     return (<u64>(2 * prio + maskable) << 32) | (intid ^ s.tie_flip)
 
 
-cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexcept nogil:
-    """The better of `best` and the candidates of one private word; only set bits are visited."""
-    cdef PrivateHot *h = private_word(s, p, word)
-    cdef u32 cand = (h.latch | (h.line & ~h.edge)) & h.gate & ~h.active
+cdef u64 private_best_nmi(GicState *s, PeState *p, u32 word, u32 cand, u64 best) noexcept nogil:
+    """private_best() where some may be NMIs."""
     cdef u32 bit
-    cdef u64 key
     while cand:
         bit = gic_ctz32(cand)
         cand &= cand - 1
-        key = private_key(s, p, word * 32 + bit)
-        if key < best:
-            best = key
+        best = min(best, private_key(s, p, word * 32 + bit))
     return best
+
+
+cdef inline u64 private_best(GicState *s, PeState *p, u32 word, u64 best) noexcept nogil:
+    """The better of `best` and the candidates of one private word; only set bits are visited."""
+    cdef PrivateHot *h = private_word(s, p, word)
+    cdef u8 *prio = private_prio(s, p, word * 32)
+    cdef u32 cand = (h.latch | (h.line & ~h.edge)) & h.gate & ~h.active
+    cdef u32 flip = s.tie_flip & 31
+    cdef u32 first = UINT32_MAX
+    cdef u32 bit
+    if unlikely(p.flags & PE_HAS_NMI):
+        return private_best_nmi(s, p, word, cand, best)
+    while cand:                  # inside a word five bits of the INTID make the order
+        bit = gic_ctz32(cand)
+        cand &= cand - 1
+        first = min(first, <u32>prio[bit] << 5 | (bit ^ flip))
+    if first == UINT32_MAX:
+        return best
+    return min(best, order_key(s, first >> 5, 1, private_intid(word * 32) + ((first ^ flip) & 31)))
+
+
+cdef u64 eppi_best(GicState *s, PeState *p, u64 best) noexcept nogil:
+    return private_best(s, p, 2, private_best(s, p, 1, best))
 
 
 cdef inline void pe_choose_none(PeState *p) noexcept nogil:
@@ -160,8 +178,7 @@ cdef void pe_choose(GicState *s, PeState *p) noexcept nogil:
     cdef u32 group, order
     cdef u32 from_queue = NUM_GROUPS
     if s.num_eppi:
-        best = private_best(s, p, 1, best)
-        best = private_best(s, p, 2, best)
+        best = eppi_best(s, p, best)
     if pe_has_spi(p):
         for group in range(NUM_GROUPS):
             if p.spi_q[group] and p.open_groups >> group & 1:
@@ -275,17 +292,21 @@ cdef inline u64 private_key(GicState *s, PeState *p, u32 slot) noexcept nogil:
     return order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot))
 
 
+cdef inline void plain_show(GicState *s, u32 pe, PeState *p, u32 prio) noexcept nogil:
+    """pe_output() of a plain PE whose best candidate has priority `prio` and is in Group 1."""
+    cdef u32 mask = p.preempt_mask[G1NS]
+    pe_show(s, pe, LINE_IRQ if prio < p.pmr and (p.running == PRIO_IDLE or (prio & mask) < (p.running & mask)) else 0)
+
+
 cdef inline void plain_offer(GicState *s, u32 pe, PeState *p, u32 intid, u32 prio) noexcept nogil:
     """A new candidate in Group 1, which is open: the best one if it comes before the present one."""
-    cdef u32 mask
     if prio >= p.hpp_prio:
         if prio > p.hpp_prio or prio == 0xFF or (intid ^ s.tie_flip) > (p.hpp ^ s.tie_flip):
             return
     p.hpp = intid
     p.hpp_prio = <u8>prio
     p.hpp_group = G1NS           # hpp_nmi is 0: a plain PE's GIC has no NMIs
-    mask = p.preempt_mask[G1NS]
-    pe_show(s, pe, LINE_IRQ if prio < p.pmr and (p.running == PRIO_IDLE or (prio & mask) < (p.running & mask)) else 0)
+    plain_show(s, pe, p, prio)
 
 
 cdef void private_pended_any(GicState *s, u32 pe, u32 slot) noexcept nogil:

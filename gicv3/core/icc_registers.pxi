@@ -252,13 +252,27 @@ cdef u32 sysreg_access_any(GicState *s, u32 pe, u32 encoding, u64 *value, bint w
     return ACCESS_VALUE
 
 
+cdef inline u32 sysreg_iar1(GicState *s, u32 pe, u64 *value) noexcept nogil:
+    """sysreg_access() for a read of ICC_IAR1_EL1."""
+    cdef PeState *p = &s.pe[pe]
+    if likely(p.flags & PE_PLAIN):
+        value[0] = plain_iar1(s, pe, p)
+        return ACCESS_VALUE
+    return sysreg_access_any(s, pe, ENC_IAR1, value, False)
+
+
+cdef inline u32 sysreg_eoir1(GicState *s, u32 pe, u64 value) noexcept nogil:
+    """sysreg_access() for a write of ICC_EOIR1_EL1."""
+    cdef PeState *p = &s.pe[pe]
+    if likely(p.flags & PE_PLAIN and plain_eoir1(s, pe, p, <u32>(value & EOIR1_MASK))):
+        return ACCESS_VALUE
+    return sysreg_access_any(s, pe, ENC_EOIR1, &value, True)
+
+
 cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bint write) noexcept nogil:
     """Read or write a system register as software on PE `pe` would; `pe` is below num_pe. Returns ACCESS_*."""
-    cdef PeState *p = &s.pe[pe]
-    if p.flags & PE_PLAIN:
-        if encoding == ENC_IAR1 and not write:
-            value[0] = plain_iar1(s, pe, p)
-            return ACCESS_VALUE
-        if encoding == ENC_EOIR1 and write and plain_eoir1(s, pe, p, <u32>(value[0] & EOIR1_MASK)):
-            return ACCESS_VALUE
+    if encoding == ENC_IAR1 and not write:
+        return sysreg_iar1(s, pe, value)
+    if encoding == ENC_EOIR1 and write:
+        return sysreg_eoir1(s, pe, value[0])
     return sysreg_access_any(s, pe, encoding, value, write)

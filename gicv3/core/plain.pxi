@@ -6,28 +6,34 @@ cdef u32 ENC_EOIR1 = SysReg.ICC_EOIR1_EL1
 cdef u64 EOIR1_MASK = sys_rows[sys_index[ENC_EOIR1 & 0x3FFF]].write_mask
 
 
+cdef void plain_take_spi(GicState *s, PeState *p, u32 slot) noexcept nogil:
+    """Pending to active."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    cdef u32 bit = <u32>1 << (slot & 31)
+    w.latch &= ~bit
+    w.active |= bit
+    p.acked[2] += 1
+    spi_dequeue(s, slot)
+
+
 cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
     """ICC_IAR1: for a plain PE the IRQ line says that Group 1 has something to take."""
     cdef u32 intid = p.hpp
-    cdef u32 bit, index
-    cdef SharedWord *w
+    cdef u32 prio = p.hpp_prio
+    cdef u32 bit
     if not p.lines & LINE_IRQ:
         return INTID_NONE
-    index = p.hpp_prio & p.preempt_mask[G1NS] if s.apr_by_bpr else p.hpp_prio
-    index >>= 8 - s.prebits
-    p.ap0[G1NS] |= <u32>1 << index
-    p.running = <u8>(index << (8 - s.prebits))
-    bit = <u32>1 << (intid & 31)
+    if s.apr_by_bpr:
+        prio &= p.preempt_mask[G1NS]
+    p.running = <u8>prio
+    p.ap0[G1NS] |= <u32>1 << (prio >> s.level_shift)     # one word of active priorities has a bit for each
     if intid < NUM_PRIVATE:
+        bit = <u32>1 << intid
         p.w0.latch &= ~bit
         p.w0.active |= bit
         p.acked[intid >> 4] += 1         # SGI, PPI
-    else:                        # plain PEs have no extended ranges, so the INTID is the slot
-        w = &s.shared[intid >> 5]
-        w.latch &= ~bit
-        w.active |= bit
-        p.acked[2] += 1
-        spi_dequeue(s, intid)
+    else:
+        plain_take_spi(s, p, intid)      # no extended ranges, so the INTID is the slot
     if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)):
         pe_choose(s, p)
     else:
@@ -36,32 +42,45 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
     return intid
 
 
+cdef inline void plain_drop(GicState *s, PeState *p) noexcept nogil:
+    """Priority drop: the highest active priority, which is of Group 1, goes."""
+    cdef u32 bits = p.ap0[G1NS] & (p.ap0[G1NS] - 1)
+    p.ap0[G1NS] = bits
+    p.running = <u8>(gic_ctz32(bits) << s.level_shift) if bits else PRIO_IDLE
+
+
+cdef bint plain_end_spi(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """plain_eoir1() of what is not private."""
+    cdef SharedWord *w
+    cdef u32 bit = <u32>1 << (intid & 31)
+    if shared_slot(s, intid) == NO_SLOT:
+        return False
+    w = &s.shared[intid >> 5]
+    if not w.group & bit:
+        return False
+    plain_drop(s, p)
+    w.active &= ~bit
+    if (w.latch | ((w.line | w.message) & ~w.edge)) & bit:
+        spi_update(s, intid)
+    return True
+
+
 cdef inline bint plain_eoir1(GicState *s, u32 pe, PeState *p, u32 intid) noexcept nogil:
     """ICC_EOIR1 of a Group 1 interrupt while only Group 1 is active; False when it is not that simple."""
-    cdef u32 bits = p.ap0[G1NS]
     cdef u32 bit = <u32>1 << (intid & 31)
-    cdef SharedWord *w
-    if unlikely(p.ap0[G0] | p.ap0[G1S] or not bits):
+    if unlikely(p.ap0[G0] | p.ap0[G1S] or not p.ap0[G1NS]):
         return False
     if intid < NUM_PRIVATE:
-        if not p.w0.group & bit:
+        if unlikely(not p.w0.group & bit):
             return False
+        plain_drop(s, p)
         p.w0.active &= ~bit
-    else:
-        if shared_slot(s, intid) == NO_SLOT:
-            return False
-        w = &s.shared[intid >> 5]
-        if not w.group & bit:
-            return False
-        w.active &= ~bit
-    bits &= bits - 1
-    p.ap0[G1NS] = bits
-    p.running = <u8>(gic_ctz32(bits) << (8 - s.prebits)) if bits else PRIO_IDLE
-    if intid < NUM_PRIVATE:
-        if (p.w0.latch | (p.w0.line & ~p.w0.edge)) & bit:
+        if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & bit):
             private_pended(s, pe, intid)
-    elif (w.latch | ((w.line | w.message) & ~w.edge)) & bit:
-        spi_update(s, intid)
-    if p.hpp != INTID_NONE:
+    elif not plain_end_spi(s, p, intid):
+        return False
+    if p.hpp_group == G1NS:
+        plain_show(s, pe, p, p.hpp_prio)
+    elif p.hpp != INTID_NONE:
         pe_output(s, pe)
     return True

@@ -13,15 +13,15 @@ cdef struct PeState:             # two cache lines: all that raise, acknowledge 
     PrivateHot w0
     u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
     u32 hpp                      # highest priority pending INTID, or INTID_NONE
+    u8 hpp_prio
+    u8 hpp_group
+    u8 hpp_nmi
+    u8 lines
     u16 spi_q[3]                 # per group, SPIs waiting for this PE: 0, SPI_ALONE | slot, or a queue
     u8 pmr
     u8 running                   # running group priority
     u8 flags
     u8 fiq_groups                # groups that this PE's context receives as FIQ
-    u8 hpp_group
-    u8 hpp_prio
-    u8 hpp_nmi
-    u8 lines
     u8 igrpen                    # ICC_IGRPEN: one bit a group
     u8 open_groups               # groups that may be chosen: see pe_gates()
     u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
