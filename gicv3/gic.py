@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import index as as_index
 from typing import Any
 
@@ -327,12 +328,10 @@ class GICv3(Gic):
         self.reset_cpuif(cpu.gicv3state.index)
         cpu.sysregs = self.sysregs
 
-    @property
+    @cached_property
     def sysregs(self) -> dict[int, SysReg]:
         """The system registers that every PE of this GIC has, by packed encoding. One shared mapping: do not change."""
-        if not hasattr(self, "_sysregs"):
-            self._sysregs = _implemented(self.config)
-        return self._sysregs
+        return _implemented(self.config)
 
 
 def _implemented(config: GICv3Config) -> dict[int, SysReg]:

@@ -97,11 +97,14 @@ class GicCpuHotplugNotifier(Notifier):
 
 def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
     """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug."""
-    errors: list[BaseException] = []
     cpu.gicv3state = PeView(gic, pe)
-    collect(errors, gic.set_cpustate, pe, cpu, True)
-    collect(errors, gic.init_cpu_reginfo, cpu)
-    raise_all("callbacks failed when a vCPU came", errors)
+    try:
+        gic.set_cpustate(pe, cpu, True)
+    except BaseException as error:
+        errors = [error]
+        collect(errors, gic.init_cpu_reginfo, cpu)
+        raise_all("callbacks failed when a vCPU came", errors)
+    gic.init_cpu_reginfo(cpu)
 
 
 def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
@@ -352,6 +355,8 @@ class CpuHotplugHandler(Unique):
 
     def _set_wires(self, cpu: Vcpu, wired: bool) -> None:
         cpu.wired = wired
+        if not cpu.outputs:
+            return
         errors: list[BaseException] = []
         for output in cpu.raised_outputs():
             collect(errors, self.gic.set_ppi, cpu.cpu_index, output, wired)

@@ -1,5 +1,6 @@
 """The CPU hotplug registers and the GED: what a guest reads, what its writes do, and what it cannot do."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from virt import fingerprint, plug
 
 from gicv3 import HotplugError, Notifier, VirtMachine
-from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo
+from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo, SlotSet
 from gicv3.hotplug import HotplugEvent, HotplugStage
 from gicv3.vcpu import PowerState
 
@@ -484,3 +485,21 @@ def test_slots_beyond_64_are_found_too() -> None:
     plug(block.machine, 4095)
     plug(block.machine, 64)
     assert [block.next_event()[0], block.set_flags(64, FLAG.INSERTING), block.next_event()[0]] == [64, None, 4095]
+
+
+def test_a_set_of_slots_is_a_set_whose_next_member_is_known():
+    slots, plain = SlotSet(), set[int]()
+    edges = [0, 1, 255, 256, 257, 511, 512, 4095, 65_279, 65_280, 65_535]
+    choice = random.Random(1)
+    for _ in range(2000):
+        slot = choice.choice(edges)
+        if choice.random() < 0.5:
+            slots.add(slot)
+            plain.add(slot)
+        else:
+            slots.discard(slot)
+            plain.discard(slot)
+        assert list(slots) == sorted(plain)
+        start = choice.choice(edges)
+        assert slots.next(start) == min((member for member in plain if member >= start), default=None)
+        assert (slot in slots) == (slot in plain)

@@ -57,7 +57,7 @@ def _acpi(machine: VirtMachine) -> object:
     if device is None:
         return None
     block = device.cpuhp
-    pending = block._inserting, block._removing, block._firmware
+    pending = tuple(block._inserting), tuple(block._removing), tuple(block._firmware)
     return device._events, block._selector, block._command, pending, block._ost.copy()
 
 

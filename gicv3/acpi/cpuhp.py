@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,6 +72,54 @@ _IN_PROGRESS = 0x84
 _WIDTHS = (1, 2, 4)
 
 
+class SlotSet:
+    """A set of slots; adding, removing and finding the next one cost the same on a machine of any size."""
+
+    __slots__ = ("_summary", "_words")
+
+    def __init__(self) -> None:
+        self._words: dict[int, int] = {}  # 256 slots each, none of them 0
+        self._summary = 0  # a bit for each word
+
+    def add(self, slot: int) -> None:
+        """Put a slot in; no harm when it is."""
+        word = slot >> 8
+        self._words[word] = self._words.get(word, 0) | 1 << (slot & 255)
+        self._summary |= 1 << word
+
+    def discard(self, slot: int) -> None:
+        """Take a slot out; no harm when it is not in."""
+        word = slot >> 8
+        before = self._words.get(word, 0)
+        after = before & ~(1 << (slot & 255))
+        if after:
+            self._words[word] = after
+        elif before:
+            del self._words[word]
+            self._summary &= ~(1 << word)
+
+    def __contains__(self, slot: int) -> bool:
+        return self._words.get(slot >> 8, 0) >> (slot & 255) & 1 == 1
+
+    def next(self, start: int) -> int | None:
+        """The first member at or after `start`, or None."""
+        word = start >> 8
+        bits = self._words.get(word, 0) >> (start & 255)
+        if bits:
+            return start + _lowest_bit(bits)
+        later = self._summary >> (word + 1)
+        if not later:
+            return None
+        word += 1 + _lowest_bit(later)
+        return word << 8 | _lowest_bit(self._words[word])
+
+    def __iter__(self) -> Iterator[int]:
+        slot = self.next(0)
+        while slot is not None:
+            yield slot
+            slot = self.next(slot + 1)
+
+
 class CpuHotplugRegisters:
     """The register block over all possible vCPUs of a machine; a slot costs memory only once something happens to it.
 
@@ -92,10 +141,9 @@ class CpuHotplugRegisters:
         """Ejections of a vCPU that may not go."""
         self._selector = 0
         self._command = 0
-        # One bit for each slot: the next with an event is found without looking at each.
-        self._inserting = 0
-        self._removing = 0
-        self._firmware = 0
+        self._inserting = SlotSet()
+        self._removing = SlotSet()
+        self._firmware = SlotSet()
         self._ost: dict[int, tuple[int, int]] = {}
 
     def read(self, offset: int, size: int) -> int:
@@ -144,18 +192,17 @@ class CpuHotplugRegisters:
 
     def inserted(self, slot: int) -> None:
         """Note that a vCPU came, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._inserting |= 1 << slot
+        self._inserting.add(slot)
 
     def removal_requested(self, slot: int) -> None:
         """Note that a vCPU is to go, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._removing |= 1 << slot
+        self._removing.add(slot)
 
     def removed(self, slot: int) -> None:
         """Forget what was pending of a vCPU that is gone; `slot`, 0..max_cpus-1."""
-        for_others = ~(1 << slot)
-        self._inserting &= for_others
-        self._removing &= for_others
-        self._firmware &= for_others
+        self._inserting.discard(slot)
+        self._removing.discard(slot)
+        self._firmware.discard(slot)
 
     def _valid(self, offset: int, size: int) -> bool:
         valid = size in _WIDTHS and not offset % size and 0 <= offset <= self.SIZE - size
@@ -171,7 +218,7 @@ class CpuHotplugRegisters:
             (CpuhpFlag.REMOVING, self._removing),
             (CpuhpFlag.FIRMWARE_EJECT, self._firmware),
         ):
-            if slots >> slot & 1:
+            if slot in slots:
                 flags |= flag
         return flags
 
@@ -186,9 +233,9 @@ class CpuHotplugRegisters:
         """Do the one thing that a write to FLAGS asks for."""
         slot = self._selector
         if value & CpuhpFlag.INSERTING:
-            self._inserting &= ~(1 << slot)
+            self._inserting.discard(slot)
         elif value & CpuhpFlag.REMOVING:
-            self._removing &= ~(1 << slot)
+            self._removing.discard(slot)
         elif value & (CpuhpFlag.EJECT | CpuhpFlag.FIRMWARE_EJECT):
             cpu = self._machine.cpus.get(slot)
             if cpu is None or slot == 0:
@@ -196,7 +243,7 @@ class CpuHotplugRegisters:
             elif value & CpuhpFlag.EJECT:
                 self._eject(cpu)
             else:
-                self._firmware |= 1 << slot
+                self._firmware.add(slot)
 
     def _eject(self, cpu: Vcpu) -> None:
         try:
@@ -205,12 +252,12 @@ class CpuHotplugRegisters:
             self.refused_ejects += 1
 
     def _select_next(self) -> None:
-        pending = self._inserting | self._removing | self._firmware
-        behind = pending >> self._selector
-        if behind:
-            self._selector += _lowest_bit(behind)
-        elif pending:
-            self._selector = _lowest_bit(pending)
+        pending = (self._inserting, self._removing, self._firmware)
+        for start in (self._selector, 0):
+            found = [slot for slots in pending if (slot := slots.next(start)) is not None]
+            if found:
+                self._selector = min(found)
+                return
 
     def _report(self, value: int) -> None:
         """Take an argument of _OST; the status completes it."""
