@@ -2,7 +2,9 @@
 
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+import required
 
 BEGIN_NODE, END_NODE, PROP, NOP, END = 1, 2, 3, 4, 9
 Nodes = dict[str, dict[str, bytes]]
@@ -69,9 +71,9 @@ def with_paths(nodes: Nodes, references: set[str]) -> Nodes:
     }
 
 
-def compile_again(blob: bytes, require_tool: Callable[[str], str]) -> str:
+def compile_again(blob: bytes) -> str:
     """What dtc prints of it, as source; dtc must accept it without a warning, and its source again."""
-    dtc = require_tool("dtc")
+    dtc = required.tool("dtc")
     text = subprocess.run([dtc, "-I", "dtb", "-O", "dts"], input=blob, capture_output=True)
     assert (text.returncode, text.stderr) == (0, b""), text.stderr.decode()
     # Decompiled source has numbers where a person writes references.

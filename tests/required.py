@@ -9,6 +9,7 @@ import pytest
 CI = os.environ.get("CI") == "true"
 
 _DEBIAN_PACKAGE = {
+    "acpiexec": "acpica-tools",
     "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-objcopy": "gcc-aarch64-linux-gnu",

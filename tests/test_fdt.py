@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import required
 from dtb import Nodes, cells, compile_again, parse, with_paths
 
 from gicv3 import ConfigError, Topology, VirtMachine
@@ -16,7 +16,6 @@ pytest.importorskip("fdt", exc_type=ImportError)
 from gicv3.fdt import build_fdt
 
 REFERENCES = {"interrupt-parent", "clocks", "cpu"}
-RequireTool = Callable[[str], str]
 
 
 def nodes(machine: VirtMachine | None = None, **options: Any) -> Nodes:
@@ -142,9 +141,9 @@ MACHINES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_dtc_accepts_the_tree_without_a_warning(name: str, require_tool: RequireTool) -> None:
+def test_dtc_accepts_the_tree_without_a_warning(name: str) -> None:
     options, _ = MACHINES[name]
-    text = compile_again(build_fdt(VirtMachine(**options), bootargs="console=ttyAMA0"), require_tool)
+    text = compile_again(build_fdt(VirtMachine(**options), bootargs="console=ttyAMA0"))
     assert "interrupt-controller;" in text
 
 
@@ -180,9 +179,9 @@ def accepted(difference: tuple[str, str]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def compared(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
     """Differences from QEMU's tree, by the machine's name."""
-    qemu = require_tool("qemu-system-aarch64")
+    qemu = required.tool("qemu-system-aarch64")
     file = tmp_path_factory.mktemp("dtb") / "qemu.dtb"
     found = {}
     for name, (options, arguments) in MACHINES.items():
@@ -214,10 +213,10 @@ def test_every_reason_for_a_difference_is_needed(compared: dict[str, set[tuple[s
     assert [DIFFERENCES[row] for row in range(len(DIFFERENCES)) if row not in used] == []
 
 
-def test_the_tree_of_the_largest_qemu_machine_is_one_that_dtc_accepts(require_tool: RequireTool) -> None:
+def test_the_tree_of_the_largest_qemu_machine_is_one_that_dtc_accepts() -> None:
     machine = VirtMachine(cpus=635, virtualization=True)
     tree = parse(build_fdt(machine))
-    compile_again(build_fdt(machine), require_tool)
+    compile_again(build_fdt(machine))
     affinities = {cells(tree[path]["reg"])[0] for path in tree if path.startswith("/cpus/cpu@")}
     assert affinities == {machine.gic.affinity(index) for index in range(635)}
     assert len(affinities) == 635
