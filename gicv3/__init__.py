@@ -9,8 +9,9 @@ except ModuleNotFoundError as error:
         "gicv3._core is not built: run `pip install .` (or `pip install -e .`) in the project's folder, or `make test`"
     ) from error
 
+from gicv3.batch import Accesses, Batch
 from gicv3.capi import get_include
-from gicv3.errors import ConfigError, GicError, HotplugError, SnapshotError
+from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, SnapshotError
 from gicv3.explain import Explanation, Gate
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CPUHotplugInfo
@@ -24,6 +25,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Access",
+    "Accesses",
+    "Batch",
+    "BatchError",
     "CPUHotplugInfo",
     "ConfigError",
     "Explanation",

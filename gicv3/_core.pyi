@@ -43,6 +43,16 @@ class SavedPe:
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
+def run_batch(
+    gic: Gic,
+    kind: int,
+    group: int,
+    inputs: tuple[numpy.typing.NDArray[Any], ...],
+    results: tuple[numpy.typing.NDArray[Any], ...],
+    /,
+) -> tuple[int, str | None]: ...
+def finish_batch(gic: Gic, error: BaseException | None, /) -> None: ...
+def register_encoding(reg: _Register, /) -> int: ...
 @disjoint_base
 class Gic:
     """Distributor, redistributors and CPU interfaces of one GICv3.

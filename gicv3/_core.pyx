@@ -9,7 +9,7 @@ cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memmove, memset
-from cpython.buffer cimport PyBUF_WRITABLE
+from cpython.buffer cimport PyBUF_CONTIG, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from enum import IntFlag
@@ -56,6 +56,7 @@ include "core/outputs.pxi"
 include "core/drain.pxi"
 include "core/saved.pxi"
 include "core/facts.pxi"
+include "core/batch.pxi"
 
 
 cdef class Gic:

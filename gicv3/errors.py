@@ -1,5 +1,7 @@
 """Exceptions that an embedder can get; a guest never causes one."""
 
+from typing import Any
+
 
 class GicError(Exception):
     """Base of every error of this package."""
@@ -7,6 +9,19 @@ class GicError(Exception):
 
 class ConfigError(GicError, ValueError):
     """A value given by the embedder is out of its documented range; the text names the value and the limit."""
+
+
+class BatchError(ConfigError):
+    """An element of a batch is out of its documented range: those before it are done, it and those after it are not.
+
+    ``index`` is its place in the batch. ``results`` holds the result arrays of the method, cut to that length: none,
+    one, or for system registers the values and the codes.
+    """
+
+    def __init__(self, text: str, index: int = 0, results: tuple[Any, ...] = ()) -> None:
+        super().__init__(text)
+        self.index = index
+        self.results = results
 
 
 class HotplugError(GicError, RuntimeError):

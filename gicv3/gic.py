@@ -9,6 +9,7 @@ from operator import index as as_index
 from typing import Any
 
 from gicv3._core import Gic
+from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
 from gicv3.registers import SYSREGS, SysReg, encode
@@ -232,6 +233,11 @@ class GICv3(Gic):
     def pe(self) -> Sequence[PeView]:
         """CPU interfaces by PE index."""
         return Views(self, PeView)
+
+    @property
+    def batch(self) -> Batch:
+        """Many inputs or accesses in one call, from NumPy arrays."""
+        return Batch(self)
 
     def sysreg_access(self, pe: int, reg: int | str | tuple[int, int, int, int, int],
                       value: int | None = None) -> Access:

@@ -1,4 +1,4 @@
-"""The README's examples run as printed and print what it says."""
+"""The examples of the README and of docs/ run as printed and print what is said there."""
 
 import os
 import re
@@ -10,16 +10,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# Every ```python block, with the ```text block that follows it directly: what it prints.
-EXAMPLES = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def examples(document: str) -> list[tuple[str, str]]:
+    """Every ```python block that a ```text block follows directly: what it prints."""
+    return re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+
+
+EXAMPLES = [
+    pytest.param(*example, id=f"{path.name}-{number}")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for number, example in enumerate(examples(path.read_text(encoding="utf-8")))
+]
 
 
 def test_every_python_block_of_the_readme_is_tested() -> None:
-    assert len(EXAMPLES) == README.count("```python") > 0
+    assert len(examples(README)) == README.count("```python") > 0
 
 
 @pytest.mark.parametrize(("program", "printed"), EXAMPLES)
-def test_readme_example_prints_what_the_readme_says(program: str, printed: str, tmp_path: Path) -> None:
+def test_an_example_prints_what_the_document_says(program: str, printed: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path,

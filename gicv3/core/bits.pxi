@@ -5,6 +5,8 @@ cdef extern from *:
     static inline unsigned gic_ctz32(uint32_t x) { return (unsigned)__builtin_ctz(x); }
     static inline unsigned gic_ctz64(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
     static inline unsigned gic_top64(uint64_t x) { return 63u - (unsigned)__builtin_clzll(x); }
+    static inline uint64_t gic_bswap64(uint64_t x) { return __builtin_bswap64(x); }
+    #define gic_prefetch(place) __builtin_prefetch(place, 1)
     #define KEY_NONE UINT64_MAX                 /* worse than the key of any candidate */
     #define NMI_FLAG (UINT64_C(1) << 63)        /* ICC_AP1R0.NMI, ICC_RPR.NMI */
     #define RPR_NMI_NS (UINT64_C(1) << 62)
@@ -14,6 +16,8 @@ cdef extern from *:
     const u64 RPR_NMI_NS
     u32 gic_ctz32(u32 x) noexcept nogil      # x must not be 0
     u32 gic_ctz64(u64 x) noexcept nogil      # x must not be 0
+    u64 gic_bswap64(u64 x) noexcept nogil
+    void gic_prefetch(const void *place) noexcept nogil
     u32 gic_top64(u64 x) noexcept nogil      # number of the highest bit; x must not be 0
 
 cdef extern from *:              # macros that Cython defines in every C file

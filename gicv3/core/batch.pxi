@@ -1,0 +1,294 @@
+# Batches: many inputs or accesses in one call, in order, each with the effect that a single call would have.
+# A few elements at a time are read from the caller's arrays, once, and each is checked before it acts; the first bad
+# one ends the batch.
+
+cdef enum:
+    # What a batch does with each element; the columns that it reads
+    BATCH_LINES = 0              # intid, pe, level
+    BATCH_PULSES                 # intid, pe
+    BATCH_ACCESSES               # pe, register, value, write
+    BATCH_TAKE                   # pe
+    BATCH_CYCLES                 # intid, pe
+    BATCH_COLUMNS = 4
+    BATCH_RESULTS = 2
+    CHUNK = 64                   # elements read at a time
+
+cdef struct Column:              # element i is an integer of `width` bytes at data + i * stride
+    char *data
+    Py_ssize_t stride
+    u32 width
+    bint is_signed
+    bint swapped                 # not in the host's byte order
+
+cdef struct Batch:
+    u32 kind
+    bint group1                  # take and end by IAR1 and EOIR1, else by IAR0 and EOIR0
+    u32 iar
+    u32 eoir
+    bint signed_values           # the values to write may be negative, which is wrong
+    void *results[2]
+    u64 chunk[4][64]    # negative numbers in two's complement: above every limit but UINT64_MAX
+    const char *wrong            # what the bad element lacks, or NULL
+    u32 wrong_column
+
+cdef const char *LIMIT_PE = "pe must be in 0..{last_pe}"
+cdef const char *LIMIT_INTID = "intid must be an implemented PPI ({ppis}) or SPI ({spis})"
+cdef const char *LIMIT_REGISTER = "a register encoding must be in 0..0xffff"
+cdef const char *LIMIT_VALUE = "value must be in 0..0xffffffffffffffff"
+cdef u32 ENC_IAR0 = SysReg.ICC_IAR0_EL1
+cdef u32 ENC_EOIR0 = SysReg.ICC_EOIR0_EL1
+
+
+cdef void column_load(Column *c, Py_ssize_t start, u32 count, u64 *values) noexcept nogil:
+    """Read `count` elements from `start` on, whatever their width, sign and byte order."""
+    cdef char *place = c.data + start * c.stride
+    cdef u32 i
+    cdef u8 wide8
+    cdef u16 wide16
+    cdef u32 wide32
+    cdef u64 sign = <u64>1 << (8 * c.width - 1)
+    for i in range(count):       # memcpy: a field of a packed record need not be aligned
+        if c.width == 4:
+            memcpy(&wide32, place, 4)
+            values[i] = wide32
+        elif c.width == 8:
+            memcpy(&values[i], place, 8)
+        elif c.width == 1:
+            memcpy(&wide8, place, 1)
+            values[i] = wide8
+        else:
+            memcpy(&wide16, place, 2)
+            values[i] = wide16
+        place += c.stride
+    if c.swapped:
+        for i in range(count):
+            values[i] = gic_bswap64(values[i]) >> (64 - 8 * c.width)
+    if c.is_signed:
+        for i in range(count):
+            values[i] = (values[i] ^ sign) - sign
+
+
+cdef bint element_wrong(Batch *b, u32 column, const char *limit) noexcept nogil:
+    """Note what is wrong; False, for the caller to return."""
+    b.wrong = limit
+    b.wrong_column = column
+    return False
+
+
+cdef inline bint element_wire(GicState *s, Batch *b, u32 i, u32 *slot, u32 *pe) noexcept nogil:
+    """The wire that columns 0 and 1 name: of a PPI (`pe` is its PE), or of an SPI (`pe` is NO_PE)."""
+    cdef u64 intid = b.chunk[0][i]
+    pe[0] = NO_PE
+    if intid - NUM_SGI < 16:
+        slot[0] = <u32>intid
+    elif intid > UINT32_MAX:
+        return element_wrong(b, 0, LIMIT_INTID)
+    else:
+        slot[0] = shared_slot(s, <u32>intid)
+        if slot[0] != NO_SLOT:
+            return True
+        slot[0] = private_slot(s, <u32>intid)
+        if slot[0] == NO_SLOT or intid < NUM_SGI:
+            return element_wrong(b, 0, LIMIT_INTID)
+    if b.chunk[1][i] >= s.num_pe:
+        return element_wrong(b, 1, LIMIT_PE)
+    pe[0] = <u32>b.chunk[1][i]
+    return True
+
+
+cdef inline void wire_set(GicState *s, u32 slot, u32 pe, bint level) noexcept nogil:
+    if pe != NO_PE:
+        pe_set_line(s, pe, slot, level)
+    else:
+        spi_set_line(s, slot, level)
+
+
+cdef inline u32 element_take(GicState *s, Batch *b, u32 pe) noexcept nogil:
+    """ICC_IAR of the group; INTID_NONE where the access is not allowed."""
+    cdef u64 value = INTID_NONE
+    if b.group1 and s.pe[pe].flags & PE_PLAIN:
+        return plain_iar1(s, pe, &s.pe[pe])
+    if sysreg_access(s, pe, b.iar, &value, False) != ACCESS_VALUE:
+        return INTID_NONE
+    return <u32>value
+
+
+cdef inline void element_end(GicState *s, Batch *b, u32 pe, u32 intid) noexcept nogil:
+    """ICC_EOIR of the group, of what was taken; a special INTID needs no end."""
+    cdef u64 value = intid
+    if intid - FIRST_SPECIAL < 4:
+        return
+    if b.group1 and s.pe[pe].flags & PE_PLAIN and plain_eoir1(s, pe, &s.pe[pe], intid):
+        return
+    sysreg_access(s, pe, b.eoir, &value, True)
+
+
+cdef bint batch_line(GicState *s, Batch *b, u32 i) noexcept nogil:
+    """set_ppi() or set_spi()."""
+    cdef u32 slot, pe
+    if not element_wire(s, b, i, &slot, &pe):
+        return False
+    wire_set(s, slot, pe, b.chunk[2][i] != 0)
+    return True
+
+
+cdef bint batch_pulse(GicState *s, Batch *b, u32 i) noexcept nogil:
+    """pulse_ppi() or pulse_spi()."""
+    cdef u32 slot, pe
+    if not element_wire(s, b, i, &slot, &pe):
+        return False
+    wire_set(s, slot, pe, True)
+    wire_set(s, slot, pe, False)
+    return True
+
+
+cdef bint batch_access(GicState *s, Batch *b, u32 i, u64 *value, u8 *code) noexcept nogil:
+    """sysreg_read() or sysreg_write(): what a read gives, and ACCESS_*."""
+    cdef bint write = b.chunk[3][i] != 0
+    value[0] = b.chunk[2][i] if write else 0
+    if b.chunk[0][i] >= s.num_pe:
+        return element_wrong(b, 0, LIMIT_PE)
+    if b.chunk[1][i] > 0xFFFF:
+        return element_wrong(b, 1, LIMIT_REGISTER)
+    if b.signed_values and value[0] >> 63:
+        return element_wrong(b, 2, LIMIT_VALUE)
+    code[0] = <u8>sysreg_access(s, <u32>b.chunk[0][i], <u32>b.chunk[1][i], value, write)
+    if write or code[0] != ACCESS_VALUE:
+        value[0] = 0
+    return True
+
+
+cdef inline bint batch_take(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
+    """Acknowledge and end."""
+    cdef u32 pe = <u32>b.chunk[0][i]
+    if b.chunk[0][i] >= s.num_pe:
+        return element_wrong(b, 0, LIMIT_PE)
+    taken[0] = element_take(s, b, pe)
+    element_end(s, b, pe, taken[0])
+    return True
+
+
+cdef inline bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
+    """Raise, acknowledge, lower, end."""
+    cdef u32 slot, owner
+    cdef u32 pe = <u32>b.chunk[1][i]
+    if not element_wire(s, b, i, &slot, &owner):
+        return False
+    if b.chunk[1][i] >= s.num_pe:
+        return element_wrong(b, 1, LIMIT_PE)
+    wire_set(s, slot, owner, True)
+    taken[0] = element_take(s, b, pe)
+    wire_set(s, slot, owner, False)
+    element_end(s, b, pe, taken[0])
+    return True
+
+
+cdef void batch_prefetch(GicState *s, u64 *pes, u32 count) noexcept nogil:
+    """Ask for the records of the PEs of a chunk, so that the waits for memory overlap."""
+    cdef u32 i
+    for i in range(count):
+        if pes[i] < s.num_pe:
+            gic_prefetch(&s.pe[pes[i]])
+            gic_prefetch(<char *>&s.pe[pes[i]] + 64)
+
+
+cdef u32 batch_chunk(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    """Do the elements that were read, element 0 being number `start` of the batch; returns how many were done."""
+    cdef u32 i
+    cdef u32 *taken = <u32 *>b.results[0] + start
+    cdef u64 *values = <u64 *>b.results[0] + start
+    cdef u8 *codes = <u8 *>b.results[1] + start
+    for i in range(count):
+        if b.kind == BATCH_CYCLES:
+            if not batch_cycle(s, b, i, &taken[i]):
+                return i
+        elif b.kind == BATCH_TAKE:
+            if not batch_take(s, b, i, &taken[i]):
+                return i
+        elif b.kind == BATCH_LINES:
+            if not batch_line(s, b, i):
+                return i
+        elif b.kind == BATCH_PULSES:
+            if not batch_pulse(s, b, i):
+                return i
+        elif not batch_access(s, b, i, &values[i], &codes[i]):
+            return i
+    return count
+
+
+cdef str wrong_text(Gic gic, Batch *b, u64 got, bint is_signed):
+    cdef object value = got
+    if is_signed and got >> 63:
+        value -= 1 << 64
+    ppis = "16..31" + (f" or 1056..{1055 + gic.s.num_eppi}" if gic.s.num_eppi else "")
+    limit = b.wrong.decode().format(last_pe=gic.s.num_pe - 1, ppis=ppis, spis=spi_ranges(gic))
+    return f"{limit}, got {value}"
+
+
+def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results):
+    """Run a batch for gicv3/batch.py: (elements done, what is wrong with the next one or None).
+
+    `inputs` are the columns of `kind`: integer arrays of one dimension and one length. `results` are fresh arrays.
+    """
+    cdef Py_buffer[BATCH_COLUMNS + BATCH_RESULTS] held
+    cdef Column[BATCH_COLUMNS] column
+    cdef Batch b
+    cdef u32 i, wanted
+    cdef u32 pes = 0 if kind == BATCH_ACCESSES or kind == BATCH_TAKE else 1      # which column
+    cdef u32 ready = 0
+    cdef u32 buffers = 0
+    cdef u32 columns = len(inputs)
+    cdef Py_ssize_t count = len(inputs[0])
+    cdef Py_ssize_t done = 0
+    b.kind = kind
+    b.group1 = group == 1
+    b.iar = ENC_IAR1 if group else ENC_IAR0
+    b.eoir = ENC_EOIR1 if group else ENC_EOIR0
+    b.wrong = NULL
+    try:
+        for array in inputs:
+            PyObject_GetBuffer(array, &held[buffers], PyBUF_STRIDED_RO)
+            column[buffers].data = <char *>held[buffers].buf
+            column[buffers].stride = held[buffers].strides[0]
+            column[buffers].width = <u32>held[buffers].itemsize
+            column[buffers].is_signed = array.dtype.kind == "i"
+            column[buffers].swapped = not array.dtype.isnative
+            buffers += 1
+        b.signed_values = columns > 2 and column[2].is_signed
+        for array in results:
+            PyObject_GetBuffer(array, &held[buffers], PyBUF_CONTIG)
+            b.results[buffers - columns] = held[buffers].buf
+            buffers += 1
+        with nogil, gic.mutex:
+            while done < count:
+                wanted = <u32>min(count - done, <Py_ssize_t>CHUNK)
+                for i in range(columns):
+                    column_load(&column[i], done, wanted, &b.chunk[i][0])
+                batch_prefetch(gic.s, &b.chunk[pes][0], wanted)
+                ready = batch_chunk(gic.s, &b, done, wanted)
+                done += ready
+                if b.wrong != NULL:
+                    break
+    finally:
+        for i in range(buffers):
+            PyBuffer_Release(&held[i])
+    if b.wrong == NULL:
+        return done, None
+    return done, wrong_text(gic, &b, b.chunk[b.wrong_column][ready], column[b.wrong_column].is_signed)
+
+
+def finish_batch(Gic gic not None, error):
+    """Tell `on_line` of a batch, then raise `error` if there is one, together with what callbacks raised."""
+    try:
+        gic.drain()
+    except BaseException as told:
+        if error is not None:
+            raise BaseExceptionGroup("a batch and on_line callbacks failed", [error, told]) from None
+        raise
+    if error is not None:
+        raise error
+
+
+def register_encoding(reg):
+    """The packed encoding of a register, by name, parts or number."""
+    return arg_register(reg)
