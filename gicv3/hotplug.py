@@ -123,6 +123,8 @@ class HotplugStage(Enum):
     """The guest is asked to let a vCPU go."""
     UNPLUG_REJECTED = "unplug-rejected"
     """The guest declined; the vCPU stays."""
+    UNPLUG_TIMEOUT = "unplug-timeout"
+    """The guest let the time of a request pass; the vCPU stays."""
     UNPLUG = "unplug"
     """The guest ejects a vCPU, which is still wired; raising refuses it."""
     DELETED = "deleted"
@@ -161,7 +163,7 @@ _CPU_MODELS = frozenset(
     )
 )
 _NOT_PLUGGABLE = frozenset({"acpi-ged", "arm-gicv3", "arm-gicv3-its", "arm-smmuv3", "pl011", "pl031", "pl061"})
-_is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
+is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
 _boot_path = re.compile(r"/machine/unattached/device\[([0-9]{1,5})\]").fullmatch
 _PERIPHERAL = "/machine/peripheral/"
 _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
@@ -198,6 +200,7 @@ class CpuHotplugHandler(Unique):
 
     def device_add(
         self,
+        /,
         driver: str | None = None,
         *,
         id: str | None = None,
@@ -221,11 +224,11 @@ class CpuHotplugHandler(Unique):
         if driver is None:
             driver = self.cpu_type
         elif driver != self.cpu_type:
-            _check_driver(driver)
+            check_driver(driver)
         if self.migrating:
             raise HotplugError("device_add not allowed while migrating")
         if id is not None:
-            if not isinstance(id, str) or not _is_identifier(id):
+            if not isinstance(id, str) or not is_identifier(id):
                 raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
             if id in self._devices:
                 raise HotplugError(f"Duplicate device ID '{id}'")
@@ -475,7 +478,8 @@ class CpuHotplugHandler(Unique):
             raise_all("an unplug failed, and so did taking it back", errors)
 
 
-def _check_driver(driver: object) -> None:
+def check_driver(driver: object) -> None:
+    """Raises: HotplugError for a driver that is no vCPU model."""
     if not isinstance(driver, str):
         raise HotplugError(f"Parameter 'driver' expects a string, got {driver!r}")
     if driver in _NOT_PLUGGABLE:

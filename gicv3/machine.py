@@ -15,6 +15,7 @@ from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
 from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
 from gicv3.psci import Psci
+from gicv3.run_state import RunChange, RunControl, RunEvent, RunState
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
 from gicv3.vcpu import CPU_LINES, MAINT_LINE, CpuPpi, PowerState, Vcpu
@@ -81,7 +82,7 @@ class MmioDevice(Protocol):
         """Write a register."""
 
 
-class VirtMachine(CpuHotplugHandler):
+class VirtMachine(CpuHotplugHandler, RunControl):
     """A machine with a GICv3 sized for every possible vCPU, of which some are plugged.
 
     Parameters:
@@ -105,7 +106,7 @@ class VirtMachine(CpuHotplugHandler):
     on_power = Callback[Callable[[Vcpu, PowerState], object]]()
     """Called with (vCPU, its new state) by `power_on` and `power_off`; or None."""
     on_system_off = Callback[Callable[[], object]]()
-    """Called when a guest asks for SYSTEM_OFF; or None."""
+    """Called by `system_off`; or None."""
     on_system_reset = Callback[Callable[[], object]]()
     """Called at the end of `reset`; or None."""
 
@@ -139,7 +140,7 @@ class VirtMachine(CpuHotplugHandler):
             warnings.warn("cpu hotplug feature has been disabled", RuntimeWarning, stacklevel=2)
             max_cpus = cpus
             affinities = affinities and affinities[:max_cpus]
-        self.max_cpus = max_cpus
+        self.smp_cpus, self.max_cpus = cpus, max_cpus
         self.acpi = acpi
         self.pmu = pmu
         self.virtualization = virtualization
@@ -150,6 +151,7 @@ class VirtMachine(CpuHotplugHandler):
         )
         self.cpuhp_notifiers = NotifierList()
         self.hotplug_events = NotifierList()
+        self.run_events = NotifierList()
         self._on_cpu_line: Callable[[Vcpu, Any, bool], object] | None = None
         self._cpus: dict[int, Vcpu] = {}
         self._devices: dict[str, Vcpu] = {}
@@ -270,11 +272,25 @@ class VirtMachine(CpuHotplugHandler):
             if self.on_power is not None:
                 self.on_power(cpu, PowerState.OFF)
 
-    def reset(self) -> None:
+    def system_off(self, *, guest: bool = False) -> None:
+        """Switch the machine off; vCPUs stay plugged, and may run again after a reset and `cont`.
+
+        Parameters: `guest`, whether its guest asked for it.
+        Raises: what callbacks raised, after all were called; an ExceptionGroup for several.
+        """
+        errors: list[BaseException] = []
+        self.run_state = RunState.SHUTDOWN
+        if self.on_system_off is not None:
+            collect(errors, self.on_system_off)
+        collect(errors, self.run_events.notify, RunEvent(RunChange.SHUTDOWN, guest))
+        raise_all("callbacks failed when the machine was switched off", errors)
+
+    def reset(self, *, guest: bool = False) -> None:
         """System reset: the GIC, and every plugged vCPU, which stays plugged; all but vCPU 0 are then powered off.
 
         `on_power` is not called: an engine learns of it by `on_system_reset`.
 
+        Parameters: `guest`, whether its guest asked for it.
         Raises: what callbacks raised, after all is reset; an ExceptionGroup for several.
         """
         errors: list[BaseException] = []
@@ -283,8 +299,11 @@ class VirtMachine(CpuHotplugHandler):
             collect(errors, cpu.reset)
             cpu.power_state = PowerState.OFF
         self._cpus[0].power_state = PowerState.ON
+        if self.run_state is RunState.SHUTDOWN:
+            self.run_state = RunState.PAUSED
         if self.on_system_reset is not None:
             collect(errors, self.on_system_reset)
+        collect(errors, self.run_events.notify, RunEvent(RunChange.RESET, guest))
         raise_all("callbacks failed in the reset of the machine", errors)
 
     def check(self) -> None:

@@ -36,6 +36,7 @@ class PsciResult(IntEnum):
     DENIED = -3
     ALREADY_ON = -4
     ON_PENDING = -5
+    INVALID_ADDRESS = -9
 
 
 _HAVE_SMC64 = (PsciFunction.CPU_ON, PsciFunction.AFFINITY_INFO)
@@ -82,10 +83,9 @@ class Psci:
             case PsciFunction.AFFINITY_INFO:
                 return self._affinity_info(x1, x2)
             case PsciFunction.SYSTEM_OFF:
-                if machine.on_system_off is not None:
-                    machine.on_system_off()
+                machine.system_off(guest=True)
             case PsciFunction.SYSTEM_RESET:
-                machine.reset()
+                machine.reset(guest=True)
             case PsciFunction.FEATURES:
                 return PsciResult.SUCCESS if x1 in _FUNCTIONS else PsciResult.NOT_SUPPORTED
             case _:
@@ -104,7 +104,7 @@ class Psci:
         if target.power_state is PowerState.ON_PENDING:
             return PsciResult.ON_PENDING
         if entry & 3:
-            return PsciResult.INVALID_PARAMETERS
+            return PsciResult.INVALID_ADDRESS
         self._machine.power_on(target, entry, context_id)
         return PsciResult.SUCCESS
 

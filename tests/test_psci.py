@@ -73,7 +73,7 @@ def test_a_vcpu_that_the_engine_cannot_start_stays_off(machine):
 
 def test_cpu_on_wants_an_aligned_entry(machine):
     for entry in (ENTRY + 1, ENTRY + 2, ENTRY + 3):
-        assert call(machine, PsciFunction.CPU_ON, 1, entry) == PsciResult.INVALID_PARAMETERS
+        assert call(machine, PsciFunction.CPU_ON, 1, entry) == PsciResult.INVALID_ADDRESS
     assert machine.cpus[1].power_state is PowerState.OFF
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import gicv3
+from gicv3.qmp.guest import Answer
 
 app = typer.Typer(
     help="Arm GICv3 interrupt controller with vCPU hotplug: see it run, and what is installed.",
@@ -57,3 +58,24 @@ def demo(
         typer.echo(f"FAILED: {error}")
         raise typer.Exit(1) from error
     raise typer.Exit(run(interrupts, quantum, plain))
+
+
+@app.command()
+def qmp(
+    listen: Annotated[
+        list[str],
+        typer.Option(help="unix:PATH, a socket file for its owner only, or tcp:127.0.0.1:PORT. May be repeated."),
+    ],
+    cpus: Annotated[int, typer.Option(min=1, max=65536, help="vCPUs at the start.")] = 1,
+    max_cpus: Annotated[int, typer.Option(min=1, max=65536, help="Possible vCPUs.")] = 8,
+    guest: Annotated[
+        Answer, typer.Option(help="How the guest that is not there answers a request to let a vCPU go.")
+    ] = Answer.EJECT,
+) -> None:
+    """Serve QMP for a machine without a guest: plug and unplug its vCPUs with QEMU's own tools.
+
+    It prints one line for each address it listens at, and ends when a client sends quit.
+    """
+    from gicv3.cli.qmp import run
+
+    raise typer.Exit(run(listen, cpus, max_cpus, guest))

@@ -1,0 +1,34 @@
+"""`gicv3 qmp`: a machine for QEMU's management tools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from gicv3 import GicError
+from gicv3.machine import VirtMachine
+from gicv3.qmp import QmpServer
+from gicv3.qmp.guest import Answer, StandInGuest
+
+
+def run(listen: Sequence[str], cpus: int, max_cpus: int, answer: Answer) -> int:
+    """Serve until a client sends quit or the user interrupts. Returns: the exit status."""
+    try:
+        asyncio.run(_serve(listen, cpus, max_cpus, answer))
+    except (GicError, OSError) as error:
+        print(f"FAILED: {error}")
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def _serve(listen: Sequence[str], cpus: int, max_cpus: int, answer: Answer) -> None:
+    # Region 2 has room for 512 unless it is told of more.
+    machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, redist2_capacity=max(512, max_cpus))
+    guest = StandInGuest(machine, answer)
+    async with QmpServer(machine) as server:
+        for address in listen:
+            print(f"listening at {await server.listen(address)}", flush=True)
+        await server.wait_quit()
+    guest.remove()
