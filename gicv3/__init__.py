@@ -17,6 +17,7 @@ from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CPUHotplugInfo
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier, NotifierList
+from gicv3.policy import HotplugPolicy
 from gicv3.registers import Frame, SysReg
 from gicv3.topology import Topology
 from gicv3.views import Access, PeView, RedistView
@@ -38,6 +39,7 @@ __all__ = [
     "Gic",
     "GicError",
     "HotplugError",
+    "HotplugPolicy",
     "Line",
     "Notifier",
     "NotifierList",

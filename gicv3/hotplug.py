@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -23,11 +24,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import ConfigError, HotplugError
 from gicv3.notifier import Notifier, NotifierList, collect, raise_all
+from gicv3.policy import HotplugPolicy
+from gicv3.undo import UndoStack
 from gicv3.vcpu import PowerState, Unique, Vcpu
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
-    from gicv3._core import SavedPe
     from gicv3.acpi.ged import AcpiGed
     from gicv3.gic import GICv3
     from gicv3.topology import Topology
@@ -88,11 +90,16 @@ class GicCpuHotplugNotifier(Notifier):
         if data.plugging:
             if holder is not None:
                 raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
-            associate(gic, pe, cpu)
-        else:
-            if holder is not cpu:
-                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
-            dissociate(gic, pe, cpu)
+        elif holder is not cpu:
+            raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
+        step, back = (associate, dissociate) if data.plugging else (dissociate, associate)
+        try:
+            step(gic, pe, cpu)
+        except BaseException as error:
+            # A line callback raised, when all was done.
+            errors = [error]
+            collect(errors, back, gic, pe, cpu)
+            raise_all("a callback failed, and another when the GIC took it back", errors)
 
 
 def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
@@ -129,6 +136,8 @@ class HotplugStage(Enum):
     """The guest ejects a vCPU, which is still wired; raising refuses it."""
     DELETED = "deleted"
     """The vCPU is gone and its slot is free."""
+    DISABLED = "disabled"
+    """In its place where vCPUs are enabled and disabled: the vCPU is disabled."""
 
 
 class HotplugEvent(NamedTuple):
@@ -194,8 +203,12 @@ class CpuHotplugHandler(Unique):
     """Set by the embedder while it migrates: plug and unplug are refused."""
     _cpus: dict[int, Vcpu]
     _devices: dict[str, Vcpu]
+    policy: HotplugPolicy
+    """What is allowed, and how."""
+    _disabled: dict[int, Vcpu]
+    _requests: dict[Vcpu, float]
     _anonymous: int
-    _busy: bool
+    _undo: UndoStack
     _ready: bool
 
     def device_add(
@@ -238,7 +251,7 @@ class CpuHotplugHandler(Unique):
         hotplugged = self._ready
         if hotplugged and not self.acpi:
             raise HotplugError("GED acpi device does not exists")
-        if not self.has_hotpluggable_cpus:
+        if not self.has_hotpluggable_cpus or self.policy.admin_state:
             raise HotplugError("CPU hotplug not supported on this machine")
         if driver != self.cpu_type:
             raise HotplugError(f"Invalid CPU type, expected cpu type: '{self.cpu_type}'")
@@ -249,17 +262,8 @@ class CpuHotplugHandler(Unique):
         if properties:
             self._check_properties(index, affinity, properties)
         anonymous = self._anonymous if id is None else -1
-        cpu = Vcpu(self, index, affinity, id, hotplugged, anonymous)  # type: ignore[arg-type]
-        saved = self.gic.save_pe(index)
-        self._begin()
-        try:
-            self.pre_plug(cpu)
-            self.plug(cpu)
-        except BaseException as error:
-            self._undo_plug(cpu, saved, error)
-            raise
-        finally:
-            self._busy = False
+        cpu = self._new_cpu(index, id, hotplugged, anonymous)
+        self._plug_all(cpu)
         if id is None:
             self._anonymous += 1
         if hotplugged and self.acpi_device is not None:
@@ -275,6 +279,8 @@ class CpuHotplugHandler(Unique):
         cpu = self.find_cpu(name)
         if self.migrating:
             raise HotplugError("device_del not allowed while migrating")
+        if self.policy.admin_state:
+            raise HotplugError("CPU hot(un)plug not supported on this machine")
         self.unplug_request(cpu)
 
     def reject_unplug(self, name: str, status: int = 1) -> None:
@@ -287,11 +293,10 @@ class CpuHotplugHandler(Unique):
             raise ConfigError(f"status must be in 1..{(1 << 32) - 1}, got {status}")
         cpu = self.find_cpu(name)
         _check_requested(cpu)
-        cpu.unplug_requested = False
-        self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REJECTED, cpu, status))
+        self._end_request(HotplugEvent(HotplugStage.UNPLUG_REJECTED, cpu, status))
 
     def complete_unplug(self, name: str) -> None:
-        """Take out a vCPU that `device_del` asked for and the guest has powered off: what the guest's eject does.
+        """Take out a vCPU that the guest was asked for and has powered off: what the guest's eject does.
 
         Parameters: `name`, as :meth:`device_del`.
         Raises: DeviceNotFoundError; HotplugError when it may not go; what a notifier raised. The machine is then bit
@@ -301,21 +306,90 @@ class CpuHotplugHandler(Unique):
         # The guest is not trusted: it may eject only what was asked for, and nothing that still runs.
         self._check_unpluggable(cpu)
         _check_requested(cpu)
-        if cpu.power_state is not PowerState.OFF:
+        if cpu.power_state is not PowerState.OFF and self.policy.running == "refuse":
             raise HotplugError(f"cpu {cpu.cpu_index} is {cpu.power_state.name}, and must be OFF to be unplugged")
-        saved = self.gic.save_pe(cpu.cpu_index)
+        if self.migrating:
+            raise HotplugError(f"unplug of cpu {cpu.cpu_index} not allowed while migrating")
         self._begin()
         try:
+            if cpu.power_state is not PowerState.OFF:
+                # It goes on where it was if the rest fails.
+                self._undo.push(self._set_power, cpu, cpu.power_state)
+                self._set_power(cpu, PowerState.OFF)
             self.unplug(cpu)
         except BaseException as error:
-            self._undo_unplug(cpu, saved, error)
+            self._undo.take_back(error)
             raise
-        finally:
-            self._busy = False
+        self._undo.commit()
+        cpu.drop_timers()
+        if self._requests:
+            self._requests.pop(cpu, None)
         if self.acpi_device is not None:
             self.acpi_device.cpuhp.removed(cpu.cpu_index)
+        stage = HotplugStage.DELETED
+        if self.policy.admin_state:
+            stage = HotplugStage.DISABLED
+            cpu.put_away()
+            self._disabled[cpu.cpu_index] = cpu
         if self.hotplug_events:
-            self.hotplug_events.notify(HotplugEvent(HotplugStage.DELETED, cpu))
+            self.hotplug_events.notify(HotplugEvent(stage, cpu))
+
+    def expire_unplug_requests(self) -> list[Vcpu]:
+        """Give up on requests that the guest has not answered in time, by the policy's clock; call it now and then.
+
+        Returns: the vCPUs, oldest request first; each stays, and can be asked for again.
+        Raises: what a member of `hotplug_events` raised when told of the last of them; the next call goes on.
+        """
+        expired: list[Vcpu] = []
+        now = self.policy.clock() if self._requests else 0.0
+        while self._requests:
+            cpu, deadline = next(iter(self._requests.items()))
+            if deadline > now:
+                break
+            expired.append(cpu)
+            del self._requests[cpu]
+            cpu.unplug_requested = False
+            self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_TIMEOUT, cpu))
+        return expired
+
+    def device_set(self, name: str, enabled: bool) -> Vcpu:
+        """Enable a vCPU, or ask the guest to let it be disabled, on a machine with `HotplugPolicy.admin_state`.
+
+        Parameters: `name`, the vCPU's path as `Vcpu.qom_path`; `enabled`. Enabling is done at once; disabling waits
+        for `complete_unplug`, as `device_del` does. A vCPU that is as asked for already is left alone.
+        Returns: the vCPU. Raises: DeviceNotFoundError; HotplugError; what a notifier raised. The machine is then bit
+        for bit what it was.
+        """
+        match = _boot_path(name) if isinstance(name, str) else None
+        if match is None or int(match[1]) >= self.max_cpus:
+            raise DeviceNotFoundError(f"Device '{name}' not found")
+        if not self.policy.admin_state:
+            raise HotplugError("administrative power state not supported on this machine")
+        if self.migrating:
+            raise HotplugError("device_set not allowed while migrating")
+        cpu = self.vcpu(int(match[1]))
+        if cpu.enabled == bool(enabled):
+            return cpu
+        if not enabled:
+            self.unplug_request(cpu)
+            return cpu
+        self._plug_all(cpu)
+        if self.acpi_device is not None:
+            self.acpi_device.plugged(cpu.cpu_index)
+        return cpu
+
+    def vcpu(self, slot: int) -> Vcpu:
+        """The vCPU of a slot, enabled or not, on a machine with `HotplugPolicy.admin_state`: always the same one.
+
+        Parameters: `slot`, 0..max_cpus-1. Raises: HotplugError for a slot that is empty, where vCPUs come and go.
+        """
+        cpu = self._cpus.get(slot) or self._disabled.get(slot)
+        if cpu is None:
+            if not self.policy.admin_state:
+                raise HotplugError(f"slot {slot} is empty")
+            # Made when first looked at: it costs as long as nobody does.
+            cpu = self._disabled[slot] = self._new_cpu(slot)
+        return cpu
 
     def find_cpu(self, name: str) -> Vcpu:
         """The plugged vCPU with this id or path.
@@ -341,6 +415,7 @@ class CpuHotplugHandler(Unique):
         """
         info = CPUHotplugInfo(self.gic, cpu, plugging)
         self.cpuhp_notifiers.notify(info, undo=CPUHotplugInfo.inverse, reverse=not plugging)
+        self._undo.push(self._update_back, info)
 
     def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
         """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU.
@@ -371,6 +446,7 @@ class CpuHotplugHandler(Unique):
         Raises: what a notifier raised.
         """
         self.update_gic(cpu, True)
+        self._undo.push(self._set_wires, cpu, False)
         self.wire_gic_cpu_irqs(cpu)
 
     def plug(self, cpu: Vcpu) -> None:
@@ -378,6 +454,7 @@ class CpuHotplugHandler(Unique):
 
         Raises: what a member of `hotplug_events` raised.
         """
+        self._undo.push(self._forget, cpu)
         self._cpus[cpu.cpu_index] = cpu
         if cpu.id is not None:
             self._devices[cpu.id] = cpu
@@ -404,6 +481,9 @@ class CpuHotplugHandler(Unique):
         except BaseException:
             cpu.unplug_requested = asked_before
             raise
+        if self.policy.request_timeout is not None:
+            self._requests.pop(cpu, None)  # the oldest stay first
+            self._requests[cpu] = self.policy.clock() + self.policy.request_timeout
         if self.acpi_device is not None:
             self.acpi_device.unplug_requested(cpu.cpu_index)
 
@@ -414,21 +494,71 @@ class CpuHotplugHandler(Unique):
         """
         self._check_unpluggable(cpu)
         if self.hotplug_events:
-            self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG, cpu), undo=HotplugEvent.inverse)
+            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
+            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
+            self._undo.push(self._tell_back, event)
+        # The restored state has the levels of the PPIs already: connecting the wires afterwards makes no edge.
+        self._undo.push(self._set_wires, cpu, True)
+        self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
         self.unwire_gic_cpu_irqs(cpu)
         self.update_gic(cpu, False)
         self._forget(cpu)
 
+    def is_removable(self, slot: int) -> bool:
+        """Whether the policy lets the vCPU of a slot go, or in an empty slot, one that comes there."""
+        removable = self.policy.removable
+        if slot == 0 or not isinstance(removable, str):
+            return slot != 0 and slot in removable
+        cpu = self._cpus.get(slot)
+        return removable == "all" or cpu is None or cpu.hotplugged
+
+    def _new_cpu(self, slot: int, id: str | None = None, hotplugged: bool = True, anonymous: int = -1) -> Vcpu:
+        return Vcpu(self, slot, self.gic.affinity(slot), id, hotplugged, anonymous)  # type: ignore[arg-type]
+
+    def _plug_all(self, cpu: Vcpu) -> None:
+        """The transaction of a plug."""
+        self._begin()
+        try:
+            self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
+            self.pre_plug(cpu)
+            self.plug(cpu)
+        except BaseException as error:
+            self._undo.take_back(error)
+            cpu.drop_timers()
+            raise
+        self._undo.commit()
+
     def _begin(self) -> None:
-        if self._busy:
+        if self._undo.busy:
             raise HotplugError("another vCPU is being plugged or unplugged")
-        self._busy = True
+        self._undo.begin()
+
+    def _update_back(self, info: CPUHotplugInfo) -> None:
+        self.cpuhp_notifiers.notify(info.inverse(), reverse=info.plugging)
+
+    def _tell_back(self, event: HotplugEvent) -> None:
+        self.hotplug_events.notify(event.inverse(), reverse=True)
+
+    @abstractmethod
+    def _set_power(self, cpu: Vcpu, state: PowerState) -> None:
+        """Change what a vCPU does, and tell the engine."""
+
+    def _end_request(self, event: HotplugEvent) -> None:
+        """Forget a request and tell why. Raises: what a member raised, and the request holds."""
+        event.cpu.unplug_requested = False
+        try:
+            self.hotplug_events.notify(event)
+        except BaseException:
+            event.cpu.unplug_requested = True
+            raise
+        self._requests.pop(event.cpu, None)
 
     def _check_unpluggable(self, cpu: Vcpu) -> None:
         if cpu.cpu_index == 0:
             raise HotplugError(f"Boot CPU({self._place(0)}) hot-unplug not supported")
-        if not cpu.hotplugged:
-            raise HotplugError("Hot-unplug of cold-booted CPU not supported!")
+        if not self.is_removable(cpu.cpu_index):
+            what = "CPU of this slot" if cpu.hotplugged else "cold-booted CPU"
+            raise HotplugError(f"Hot-unplug of {what} not supported!")
 
     def _check_properties(self, index: int, affinity: int, properties: Mapping[str, object]) -> None:
         """Refuse what would be overwritten, or would make the vCPU differ from the boot vCPU."""
@@ -443,39 +573,9 @@ class CpuHotplugHandler(Unique):
         return f"id{index}=" + ":".join(map(str, self.topology.props(index)))
 
     def _forget(self, cpu: Vcpu) -> None:
-        """Free the slot, the name and the timers of a vCPU."""
+        """Free the slot and the name of a vCPU."""
         self._cpus.pop(cpu.cpu_index, None)
         self._devices.pop(cpu.id if cpu.id is not None else cpu.qom_path, None)
-        cpu.drop_timers()
-
-    def _undo_plug(self, cpu: Vcpu, saved: SavedPe, error: BaseException) -> None:
-        """Take back as much of a plug as was done; `saved` is the PE's state before it."""
-        errors = [error]
-        self._forget(cpu)
-        # The wires are connected last in pre_plug: with them, every notifier knows of the vCPU.
-        if cpu.wired:
-            collect(errors, self.unwire_gic_cpu_irqs, cpu)
-            collect(errors, self.cpuhp_notifiers.notify, CPUHotplugInfo(self.gic, cpu, False), reverse=True)
-        if self.gic.cpu(cpu.cpu_index) is cpu:
-            collect(errors, dissociate, self.gic, cpu.cpu_index, cpu)
-        collect(errors, self.gic.restore_pe, cpu.cpu_index, saved)
-        if len(errors) > 1:
-            raise_all("a plug failed, and so did taking it back", errors)
-
-    def _undo_unplug(self, cpu: Vcpu, saved: SavedPe, error: BaseException) -> None:
-        """Put back a vCPU whose unplug failed; `saved` is the PE's state before it."""
-        errors = [error]
-        # The wires are cut after the events were told: while they hold, the list has taken the events back itself.
-        if not cpu.wired:
-            if self.gic.cpu(cpu.cpu_index) is not cpu:
-                collect(errors, associate, self.gic, cpu.cpu_index, cpu)
-            collect(errors, self.gic.restore_pe, cpu.cpu_index, saved)
-            # The restored state has the levels of the PPIs already: connecting the wires makes no edge.
-            collect(errors, self.wire_gic_cpu_irqs, cpu)
-            undone = HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True)
-            collect(errors, self.hotplug_events.notify, undone, reverse=True)
-        if len(errors) > 1:
-            raise_all("an unplug failed, and so did taking it back", errors)
 
 
 def check_driver(driver: object) -> None:

@@ -14,10 +14,12 @@ from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
 from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
+from gicv3.policy import HotplugPolicy
 from gicv3.psci import Psci
 from gicv3.run_state import RunChange, RunControl, RunEvent, RunState
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
+from gicv3.undo import UndoStack
 from gicv3.vcpu import CPU_LINES, MAINT_LINE, CpuPpi, PowerState, Vcpu
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -99,6 +101,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         pmu: whether vCPUs have a PMU.
         cpu_type: what `device_add` takes as driver.
         frequency: system counter, 1..2**32-1 Hz.
+        policy: which vCPUs may go, what becomes of one that runs, how long a request holds; see `HotplugPolicy`.
         gic_options: further fields of GICv3Config; unless given, `spis` is 256 and `el2` as `virtualization`.
     Raises: ConfigError. Thread-safety: none beyond the GIC's own; use it from one thread at a time.
     """
@@ -128,6 +131,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         pmu: bool = True,
         cpu_type: str = "cortex-a57-arm-cpu",
         frequency: int = DEFAULT_FREQUENCY,
+        policy: HotplugPolicy | None = None,
         **gic_options: Any,
     ) -> None:
         if gic_version != 3:
@@ -145,6 +149,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self.pmu = pmu
         self.virtualization = virtualization
         self.cpu_type = cpu_type
+        self.policy = policy if policy is not None else HotplugPolicy()
         self.migrating = False
         self.memory_map, regions = _memory_map(
             max_cpus, ram_size, highmem_redists, redist2_capacity, self.has_hotpluggable_cpus
@@ -156,7 +161,9 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self._cpus: dict[int, Vcpu] = {}
         self._devices: dict[str, Vcpu] = {}
         self._anonymous = 0
-        self._busy = False
+        self._disabled: dict[int, Vcpu] = {}
+        self._requests: dict[Vcpu, float] = {}
+        self._undo = UndoStack()
         self._ready = False
         self.possible_cpus = PossibleCpus(self)
         self.cpus = MappingProxyType(self._cpus)
@@ -268,9 +275,12 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         Raises: what `on_power` raised; the vCPU is off nevertheless.
         """
         if cpu.power_state is not PowerState.OFF:
-            cpu.power_state = PowerState.OFF
-            if self.on_power is not None:
-                self.on_power(cpu, PowerState.OFF)
+            self._set_power(cpu, PowerState.OFF)
+
+    def _set_power(self, cpu: Vcpu, state: PowerState) -> None:
+        cpu.power_state = state
+        if self.on_power is not None:
+            self.on_power(cpu, state)
 
     def system_off(self, *, guest: bool = False) -> None:
         """Switch the machine off; vCPUs stay plugged, and may run again after a reset and `cont`.

@@ -173,7 +173,9 @@ class CpuSlot:
 
     @property
     def cpu(self) -> Vcpu | None:
-        """The vCPU in the slot, or None."""
+        """The vCPU in the slot, or None. Where all exist for good, the vCPU, enabled or not."""
+        if self._machine.policy.admin_state:
+            return self._machine.vcpu(self.index)
         return self._machine.cpus.get(self.index)
 
     def __eq__(self, other: object) -> bool:

@@ -243,6 +243,18 @@ class Vcpu(Unique):
             collect(errors, self.machine.gic.reset_cpuif, self.cpu_index)
         raise_all(f"callbacks failed in the reset of cpu {self.cpu_index}", errors)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether the vCPU is plugged; where all exist for good, whether it is administratively enabled."""
+        return self.machine.cpus.get(self.cpu_index) is self
+
+    def put_away(self) -> None:
+        """Forget all that a vCPU had while it was enabled, so that it comes back as one that is new."""
+        self.outputs = 0
+        self.unplug_requested = False
+        if self._context is not None:
+            self._context.reset()
+
     def drop_timers(self) -> None:
         """Forget the timers of a vCPU that goes, and their deadlines; no output moves."""
         if self._timer is not None:

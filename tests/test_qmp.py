@@ -13,6 +13,7 @@ import gicv3
 from gicv3.hotplug import HotplugStage
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.policy import HotplugPolicy
 from gicv3.qmp import StandInGuest
 from gicv3.qmp.guest import Answer
 from gicv3.qmp.schema import COMMANDS, EVENTS
@@ -380,6 +381,40 @@ async def test_a_stand_in_guest_ejects_refuses_or_ignores(machine, tmp_path):
         await client.execute("device_del", id="two")
         assert (await client.event())["event"] == "DEVICE_DELETED"
         assert 2 not in machine.cpus
+
+
+@in_loop
+async def test_vcpus_that_never_go_are_enabled_and_disabled(tmp_path):
+    machine = VirtMachine(cpus=1, max_cpus=2, policy=HotplugPolicy(admin_state=True))
+    path = "/machine/unattached/device[1]"
+    async with serving(machine, tmp_path / "qmp") as (_, client):
+        for state in ("enable", "enable", "disable"):
+            assert await client.execute("device_set", id=path, admin_state=state) == {"return": {}}
+        assert len(await client.returned("query-cpus-fast")) == 2
+        machine.complete_unplug(path)
+        assert len(await client.returned("query-cpus-fast")) == 1
+        slots = await client.returned("query-hotpluggable-cpus")
+        assert [slot["qom-path"] for slot in slots] == [path, "/machine/unattached/device[0]"]
+        assert await client.refused("device_set", id=path, admin_state="off") == (
+            "GenericError", "Parameter 'admin-state' does not accept value 'off'")  # fmt: skip
+        assert await client.refused("device_set", id="x", admin_state="enable") == (
+            "DeviceNotFound", "Device 'x' not found")  # fmt: skip
+
+
+@in_loop
+async def test_a_request_that_times_out_is_an_event(tmp_path):
+    now = 0
+    policy = HotplugPolicy(request_timeout=5, clock=lambda: now)
+    machine = VirtMachine(cpus=1, max_cpus=2, policy=policy)
+    async with serving(machine, tmp_path / "qmp") as (_, client):
+        await client.execute("device_add", driver=A57, id="one", core_id=1)
+        await client.execute("device_del", id="one")
+        now = 5
+        machine.expire_unplug_requests()
+        event = await client.event()
+        assert event["event"] == "DEVICE_UNPLUG_GUEST_ERROR"
+        assert event["data"] == {"device": "one", "path": "/machine/peripheral/one"}
+        assert 1 in machine.cpus
 
 
 @in_loop

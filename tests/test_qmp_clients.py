@@ -68,6 +68,23 @@ def test_the_example_cycles_with_the_real_client(qemu_qmp, tmp_path):
     assert re.search(r"^OK: 100 cycles in .* memory grew by \d+ KiB$", done.stdout, re.MULTILINE), done.stdout
 
 
+def test_the_command_gives_up_on_requests_that_nobody_answers(tmp_path):
+    path = tmp_path / "qmp"
+    with (
+        command("--listen", f"unix:{path}", "--guest", "ignore", "--unplug-timeout", "0.01"),
+        socket.socket(socket.AF_UNIX) as client,
+        client.makefile("rwb", buffering=0) as stream,
+    ):
+        client.settimeout(60)
+        client.connect(str(path))
+        plug = b'{"execute": "device_add", "arguments": {"driver": "%s", "id": "one", "core-id": 1}}' % A57.encode()
+        unplug = b'{"execute": "device_del", "arguments": {"id": "one"}}'
+        stream.write(b"\n".join((b'{"execute": "qmp_capabilities"}', plug, unplug, b"")))
+        while b"event" not in (line := stream.readline()):
+            assert b"error" not in line
+        assert b"DEVICE_UNPLUG_GUEST_ERROR" in line
+
+
 def test_quit_ends_the_command_and_a_bad_address_fails(tmp_path):
     path = tmp_path / "qmp"
     with command("--listen", f"unix:{path}") as (process, _), socket.socket(socket.AF_UNIX) as client:

@@ -86,6 +86,8 @@ def test_commands_events_and_their_types_have_the_shapes_of_qemus_schema(tmp_pat
     ours = {entry["name"]: entry for entry in introspect()}
     found, compared = [], 0
     for name, entry in ours.items():
+        if name == "device_set":  # after a proposal that no QEMU has
+            continue
         for key in ("arg-type", "ret-type"):
             if key in entry:
                 compared += 1

@@ -17,7 +17,7 @@ _BLOCK, _LOCK = r"\_SB.PRES", r"\_SB.PRES.CPLK"
 def build_dsdt(machine: VirtMachine) -> bytes:
     """The definition block's content, without a header.
 
-    Parameters: `machine`, whose vCPUs without `hotplugged` can never be ejected.
+    Parameters: `machine`, whose policy says which vCPUs can never be ejected.
     """
     devices = [_console(machine)]
     if machine.acpi_device is not None:
@@ -115,7 +115,7 @@ def _cpus(machine: VirtMachine) -> bytes:
             ),
         ),
         aml.method("CSCN", 0, _scan()),
-        *(_cpu(index, _removable(machine, index)) for index in range(count)),
+        *(_cpu(index, machine.is_removable(index)) for index in range(count)),
     )
 
 
@@ -151,11 +151,6 @@ def _scan() -> bytes:
             aml.otherwise(aml.when(aml.equal(_register("CRMV"), aml.ONE), told("CRMV", _EJECT_REQUEST))),
         ),
     )
-
-
-def _removable(machine: VirtMachine, index: int) -> bool:
-    cpu = machine.cpus.get(index)
-    return cpu is None or cpu.hotplugged
 
 
 def _cpu(index: int, removable: bool | None = None) -> bytes:

@@ -92,8 +92,7 @@ def _madt(machine: VirtMachine) -> bytes:
     performance = CpuPpi.PMU if machine.pmu else 0
     maintenance = CpuPpi.MAINTENANCE if machine.virtualization else 0
     for index in range(machine.max_cpus):
-        cpu = machine.cpus.get(index)
-        flags = _GICC_ENABLED if cpu is not None and not cpu.hotplugged else _GICC_ONLINE_CAPABLE
+        flags = _GICC_ONLINE_CAPABLE if machine.is_removable(index) else _GICC_ENABLED
         entries.append(
             struct.pack(
                 "<BBHIIIIIQQQQIQQB3x",

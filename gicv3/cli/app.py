@@ -71,6 +71,9 @@ def qmp(
     guest: Annotated[
         Answer, typer.Option(help="How the guest that is not there answers a request to let a vCPU go.")
     ] = Answer.EJECT,
+    unplug_timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds after which an unanswered request is given up.")
+    ] = None,
 ) -> None:
     """Serve QMP for a machine without a guest: plug and unplug its vCPUs with QEMU's own tools.
 
@@ -78,4 +81,4 @@ def qmp(
     """
     from gicv3.cli.qmp import run
 
-    raise typer.Exit(run(listen, cpus, max_cpus, guest))
+    raise typer.Exit(run(listen, cpus, max_cpus, guest, unplug_timeout))

@@ -91,6 +91,9 @@ class Commands:
                 raise QmpError(f"{name} is not a hotpluggable device") from None
             raise
 
+    def _device_set(self, arguments: Mapping[str, Any]) -> None:
+        self._machine.device_set(arguments["id"], arguments["admin-state"] == "enable")
+
     def _qom_list(self, arguments: Mapping[str, Any]) -> list[dict[str, str]]:
         return self._tree.list(arguments["path"])
 
@@ -172,6 +175,7 @@ _COMMANDS: Mapping[str, Callable[[Commands, Mapping[str, Any]], Any]] = {
     "cont": Commands._cont,
     "device_add": Commands._device_add,
     "device_del": Commands._device_del,
+    "device_set": Commands._device_set,
     "qom-get": Commands._qom_get,
     "qom-list": Commands._qom_list,
     "query-acpi-ospm-status": Commands._query_acpi_ospm_status,

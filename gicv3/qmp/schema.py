@@ -1,6 +1,7 @@
 """The commands and events of the server and the types they use, in QAPI's notation; introspection and checks follow.
 
-`"*name"` is an optional member, `["T"]` an array of T. Names and shapes are those of QEMU 7.2.
+`"*name"` is an optional member, `["T"]` an array of T. Names and shapes are those of QEMU 7.2; `device_set` is
+ours, after RFC V6, which has no released form.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ _Type = str | list[str]
 
 ENUMS: Mapping[str, tuple[str, ...]] = {
     "ACPISlotType": ("DIMM", "CPU"),
+    "AdminState": ("enable", "disable"),
     "QMPCapability": (),
     "RunState": ("paused", "running", "shutdown"),
     "SchemaMetaType": ("builtin", "enum", "array", "object", "alternate", "command", "event"),
@@ -73,6 +75,7 @@ COMMANDS: Mapping[str, tuple[Mapping[str, _Type], _Type | None]] = {
     "cont": ({}, None),
     "device_add": ({"driver": "str", "*bus": "str", "*id": "str"}, None),
     "device_del": ({"id": "str"}, None),
+    "device_set": ({"id": "str", "admin-state": "AdminState"}, None),
     "qmp_capabilities": ({"*enable": ["QMPCapability"]}, None),
     "qom-get": ({**_PATH, "property": "str"}, "any"),
     "qom-list": (_PATH, ["ObjectPropertyInfo"]),
