@@ -59,6 +59,7 @@ cdef class Gic:
     # The PE's state of execution, as `GICv3.set_context`; False, and nothing done, when the PE has no such state
     cdef bint c_set_context(self, uint32_t pe, uint32_t el, bint secure, uint64_t scr_el3, uint64_t hcr_el2,
                             uint32_t ich_hcr_el2, bint nmi_enabled) noexcept nogil
+    cdef bint c_pe_secure(self, uint32_t pe) noexcept nogil       # its accesses are Secure ones
     cdef int32_t c_proc_num(self, uint64_t mpidr) noexcept nogil
     cdef void c_set_accessible(self, uint32_t pe, bint accessible) noexcept nogil
     cdef void c_step(self, uint32_t steps) noexcept nogil

@@ -53,6 +53,17 @@ def run_batch(
 ) -> tuple[int, str | None]: ...
 def finish_batch(gic: Gic, error: BaseException | None, /) -> None: ...
 def register_encoding(reg: _Register, /) -> int: ...
+def saved_names() -> dict[str, tuple[int, int, str]]:
+    """The saved arrays by name: (bytes of an element, elements a record, what the records are)."""
+
+@final
+class SavePoint:
+    """State of a GIC at one moment, from `GICv3.savepoint`: opaque, for `GICv3.rewind`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+
 @disjoint_base
 class Gic:
     """Distributor, redistributors and CPU interfaces of one GICv3.
@@ -416,6 +427,36 @@ class Gic:
         ConfigError : there is no such PE, or `saved` is another PE's or another GIC's.
         TypeError : `saved` is nothing that `save_pe` gave.
         """
+
+    def savepoint(self, point: SavePoint | None = None) -> SavePoint:
+        """All state as raw memory, in the time of a copy: for fuzzers and for undo, while the process lives.
+
+        Parameters
+        ----------
+        point : an earlier save point to be filled anew, which saves an allocation; or None.
+
+        Raises
+        ------
+        MemoryError : there is no memory for it.
+        """
+
+    def rewind(self, point: SavePoint) -> None:
+        """Bring the state of a save point back, in the time of a copy. Counters and the strict log go back with it.
+
+        No edge is made. Callbacks are told of the lines that differ. The objects given to `set_cpustate` stay.
+
+        Parameters
+        ----------
+        point : from `savepoint` of this GIC, or of one with an equal configuration.
+
+        Raises
+        ------
+        ConfigError : it is of a GIC with another configuration; nothing has changed.
+        MemoryError : there is no memory; nothing has changed.
+        """
+
+    def _save_arrays(self) -> dict[str, bytes]: ...
+    def _load_arrays(self, arrays: dict[str, bytes]) -> None: ...
 
     def reset_cpuif(self, pe: int) -> None:
         """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`.

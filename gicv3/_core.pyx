@@ -18,7 +18,7 @@ from operator import index as as_index
 
 import numpy
 
-from gicv3.errors import ConfigError, GicError
+from gicv3.errors import ConfigError, GicError, SnapshotError
 from gicv3.registers import REGISTERS, SYSREGS, SysReg, encode
 
 cdef extern from "<stdlib.h>" nogil:
@@ -55,6 +55,8 @@ include "core/arguments.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
 include "core/saved.pxi"
+include "core/snapshot.pxi"
+include "core/savepoint.pxi"
 include "core/facts.pxi"
 include "core/batch.pxi"
 
@@ -224,6 +226,9 @@ cdef class Gic:
             return False
         pe_set_context(s, pe, <u8>el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
         return True
+
+    cdef bint c_pe_secure(self, uint32_t pe) noexcept nogil:
+        return pe < self.s.num_pe and pe_secure(self.s, &self.s.pe[pe])
 
     cdef void c_step(self, uint32_t steps) noexcept nogil:
         gic_step(self.s, steps)
@@ -438,9 +443,6 @@ cdef class Gic:
             sysreg_access(self.s, index, encoding, &data, True)
         self.drain()
 
-    def __reduce_ex__(self, protocol):
-        raise TypeError(f"{type(self).__name__} cannot be copied or pickled")
-
     def _sysreg_access(self, pe, reg, value):
         """(ACCESS_* code, value) of a read (value None) or a write."""
         cdef u32 index = arg_pe(self, pe)
@@ -545,6 +547,32 @@ cdef class Gic:
             if self.s.cold[index].rwp_left or self.s.cold[index].uwp_left or self.s.cold[index].waker_left:
                 pe_settling(self.s, index)
             pe_recompute(self.s, index)
+        self.drain()
+
+    def savepoint(self, SavePoint point=None):
+        """All state as raw memory, for `rewind` while the process lives; a `point` given is filled anew."""
+        if point is None:
+            point = SavePoint.__new__(SavePoint)
+        point.config = self.config
+        if not point_take(self, point):
+            raise MemoryError
+        return point
+
+    def rewind(self, SavePoint point not None):
+        """Put back what `savepoint` gave, counters included; makes no edge. ConfigError for one of another GIC."""
+        if point.config is not self.config and point.config != self.config:
+            raise ConfigError("point must be a save point of a GIC with this configuration, got another's")
+        if not point_return(self, point):
+            raise MemoryError
+        self.drain()
+
+    def _save_arrays(self):
+        """The saved fields by name, see `saved_names`."""
+        return gather_all(self)
+
+    def _load_arrays(self, dict arrays):
+        """Bring a GIC that was just made to a saved state; after a SnapshotError it is of no use."""
+        scatter_all(self, arrays)
         self.drain()
 
     def reset_cpuif(self, pe):

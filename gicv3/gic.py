@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index as as_index
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 from gicv3._core import Gic
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
 from gicv3.registers import SYSREGS, SysReg, encode
+from gicv3.snapshot import Source, load_gic, restore_gic, save_gic
 from gicv3.views import Access, FrameView, PeView, RedistView, Views
 
 _SCR_NS = 1
@@ -333,6 +336,38 @@ class GICv3(Gic):
         """
         self.reset_cpuif(cpu.gicv3state.index)
         cpu.sysregs = self.sysregs
+
+    def save(self, path: PathLike[str] | None = None) -> bytes:
+        """All architectural state and the configuration as bytes: equal bytes for equal state. See docs/snapshots.md.
+
+        Callbacks, the objects of `set_cpustate`, statistics and the strict log are not part of it.
+
+        Parameters: `path`, a file to write them to as well, or None. Thread-safety: one moment's state, whoever acts.
+        """
+        data = save_gic(self)
+        if path is not None:
+            Path(path).write_bytes(data)
+        return data
+
+    @classmethod
+    def restore(cls, source: Source) -> Self:
+        """A new GIC in a saved state: what `save` gave, or the path of a file with it. No edge is made.
+
+        Raises: SnapshotError when the data is damaged, of a newer version, or of no state that a GIC can be in.
+        """
+        return restore_gic(cls, source)  # type: ignore[return-value]
+
+    def load(self, source: Source) -> None:
+        """Bring this GIC to a saved state of a GIC with the same configuration and the same plugged PEs.
+
+        No edge is made; callbacks are told of the lines that differ from before. Statistics start at 0.
+
+        Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then.
+        """
+        load_gic(self, source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).restore, (self.save(),)
 
     @cached_property
     def sysregs(self) -> dict[int, SysReg]:

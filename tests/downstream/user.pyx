@@ -74,8 +74,9 @@ cdef class Cpu:
     def context(self, uint32_t el, bint secure):
         self.gic.lock()
         done = self.gic.c_set_context(self.pe, el, secure, 1, 0, 0, False)
+        secure_now = self.gic.c_pe_secure(self.pe)
         self.gic.unlock()
-        return done
+        return bool(done), bool(secure_now)
 
     def out_of_range(self):
         """Everything that takes a number, with one that no GIC has."""
@@ -92,7 +93,7 @@ cdef class Cpu:
         result = (self.gic.c_frame_read(9, 0, 0, 4, True), self.gic.c_frame_read(1, none, 8, 4, True),
                   self.gic.c_sysreg_read(none, IAR1), self.gic.c_sysreg_access(none, IAR1, &value, False),
                   self.gic.c_lines(none), self.gic.c_proc_num(0xFFFFFFFFFFFFFFFFULL),
-                  self.gic.c_set_context(none, 1, False, 1, 0, 0, False))
+                  self.gic.c_set_context(none, 1, False, 1, 0, 0, False), self.gic.c_pe_secure(none))
         self.gic.unlock()
         return result
 

@@ -1,0 +1,158 @@
+# Save points: the whole state as raw memory, copied there and back in the time of a copy. For fuzzers and for undo:
+# they live as long as the process and are no format.
+
+cdef enum:
+    MAX_REGIONS = 64
+
+cdef struct Region:              # memory that a save point holds
+    void *data
+    size_t size
+
+
+cdef u32 pool_used(GicState *s, bint buckets) noexcept nogil:
+    """Entries of a pool that were ever handed out, entry 0 included: the free list ends at the first fresh one."""
+    cdef u32 i = s.bucket_free if buckets else s.queue_free
+    cdef u32 following
+    while i <= s.pool_size:
+        following = s.bucket[i].next_free if buckets else s.queue[i].next_free
+        if following == 0:
+            break
+        i = following
+    return i
+
+
+cdef inline void region_add(Region *region, u32 *n, void *data, size_t size) noexcept nogil:
+    region[n[0]].data = data
+    region[n[0]].size = size
+    n[0] += 1
+
+
+cdef u32 state_regions(GicState *s, Region *region) noexcept nogil:
+    """The memory that holds what changes, pools apart; its size follows from the configuration. Returns how many."""
+    cdef u32 n = 0
+    cdef u32 i
+    region_add(region, &n, s.pe, s.num_pe * sizeof(PeState))
+    region_add(region, &n, s.cold, s.num_pe * sizeof(PeCold))
+    region_add(region, &n, s.spi, SHARED_SLOTS * sizeof(Shared))
+    region_add(region, &n, s.shared, sizeof(s.shared))
+    region_add(region, &n, s.nsacr, sizeof(s.nsacr))
+    region_add(region, &n, s.homeless, sizeof(s.homeless))
+    region_add(region, &n, s.accessible, (s.num_pe + 63) // 64 * 8)
+    if s.features & FEAT_ONE_OF_N:
+        for i in range(6):
+            region_add(region, &n, s.one_of_n[i].members, (s.num_pe + 63) // 64 * 8)
+            region_add(region, &n, s.one_of_n[i].summary, (s.num_pe + 4095) // 4096 * 8)
+    if s.settle_steps:
+        region_add(region, &n, s.settling, s.num_pe * sizeof(u32))
+    if s.strict_on:
+        region_add(region, &n, s.strict_ring, STRICT_RING * sizeof(StrictEntry))
+    region_add(region, &n, s.strict_count, sizeof(s.strict_count))
+    region_add(region, &n, &s.strict_seen, sizeof(s.strict_seen))
+    region_add(region, &n, &s.bad_access, sizeof(s.bad_access))
+    region_add(region, &n, &s.sgi_dropped, sizeof(s.sgi_dropped))
+    region_add(region, &n, &s.num_settling, sizeof(s.num_settling))
+    region_add(region, &n, &s.rwp_left, sizeof(s.rwp_left))
+    region_add(region, &n, s.statusr, sizeof(s.statusr))
+    region_add(region, &n, &s.ds, 1)
+    region_add(region, &n, &s.enables, 1)
+    region_add(region, &n, &s.e1nwf, 1)
+    return n
+
+
+@cython.final
+cdef class SavePoint:
+    """State of a GIC at one moment, from `GICv3.savepoint`: opaque, for `GICv3.rewind`."""
+
+    cdef char *data
+    cdef size_t room
+    cdef size_t fixed            # bytes of state_regions()
+    cdef u32 queues              # entries of the pools that follow it
+    cdef u32 buckets
+    cdef u16 queue_free
+    cdef u16 bucket_free
+    cdef object config
+
+    @property
+    def size(self):
+        """Bytes that it holds."""
+        return self.fixed + self.queues * sizeof(SpiQueue) + self.buckets * sizeof(SpiBucket)
+
+    def __dealloc__(self):
+        free(self.data)
+
+
+cdef size_t point_size(GicState *s, SavePoint point) noexcept nogil:
+    cdef Region[MAX_REGIONS] region
+    cdef u32 n = state_regions(s, region)
+    cdef u32 i
+    point.fixed = 0
+    for i in range(n):
+        point.fixed += (region[i].size + 7) // 8 * 8
+    point.queues = pool_used(s, False)
+    point.buckets = pool_used(s, True)
+    return point.fixed + point.queues * sizeof(SpiQueue) + point.buckets * sizeof(SpiBucket)
+
+
+cdef void point_copy(GicState *s, SavePoint point, bint back) noexcept nogil:
+    cdef Region[MAX_REGIONS] region
+    cdef u32 n = state_regions(s, region)
+    cdef u32 i
+    cdef char *at = point.data
+    for i in range(n):
+        if back:
+            memcpy(region[i].data, at, region[i].size)
+        else:
+            memcpy(at, region[i].data, region[i].size)
+        at += (region[i].size + 7) // 8 * 8
+    if back:
+        memcpy(s.queue, at, point.queues * sizeof(SpiQueue))
+        memcpy(s.bucket, at + point.queues * sizeof(SpiQueue), point.buckets * sizeof(SpiBucket))
+        s.queue_free = point.queue_free
+        s.bucket_free = point.bucket_free
+    else:
+        memcpy(at, s.queue, point.queues * sizeof(SpiQueue))
+        memcpy(at + point.queues * sizeof(SpiQueue), s.bucket, point.buckets * sizeof(SpiBucket))
+        point.queue_free = s.queue_free
+        point.bucket_free = s.bucket_free
+
+
+cdef bint point_take(Gic gic, SavePoint point) noexcept nogil:
+    """Fill a save point, with room for it made if there is not enough; False when memory is short."""
+    cdef size_t size
+    with gic.mutex:
+        size = point_size(gic.s, point)
+        if size > point.room:
+            free(point.data)
+            point.data = <char *>malloc(size)
+            point.room = size if point.data != NULL else 0
+        if point.data != NULL:
+            point_copy(gic.s, point, False)
+    return point.data != NULL
+
+
+cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
+    """Bring a save point's state back. Lines that differ from those of now are told, as any change is."""
+    cdef GicState *s = gic.s
+    cdef u32 pe, used
+    cdef u8 lines
+    cdef u8 *before = <u8 *>malloc(2 * s.num_pe)
+    if before == NULL:
+        return False
+    with gic.mutex:
+        for pe in range(s.num_pe):
+            before[2 * pe] = s.pe[pe].lines
+            before[2 * pe + 1] = s.pe[pe].marks & (MARK_POLL | MARK_NOTIFY)
+        used = pool_used(s, False)
+        if used > point.queues:  # what was fresh then has to be fresh again
+            memset(&s.queue[point.queues], 0, (used - point.queues) * sizeof(SpiQueue))
+        used = pool_used(s, True)
+        if used > point.buckets:
+            memset(&s.bucket[point.buckets], 0, (used - point.buckets) * sizeof(SpiBucket))
+        point_copy(s, point, True)
+        for pe in range(s.num_pe):
+            lines = s.pe[pe].lines
+            s.pe[pe].lines = before[2 * pe]
+            s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
+            pe_show(s, pe, lines)
+    free(before)
+    return True

@@ -1,0 +1,472 @@
+# All architectural state by name, for snapshots: what cannot be derived, gathered into plain arrays and put back.
+# Everything else (gates, choices, queues, lines, masks) is rebuilt by the functions that keep it up to date.
+
+cdef enum:
+    # Where a part of a field lives: its records are ...
+    IN_GIC = 0                   # one: GicState
+    IN_NSACR                     # GicState.nsacr
+    IN_WORDS                     # GicState.shared, 32 SPIs each
+    IN_SPIS                      # GicState.spi
+    IN_PES                       # GicState.pe
+    IN_COLD                      # GicState.cold
+    # Which of its bits a GIC has
+    HAS_ALL = 0                  # those of the part's mask
+    HAS_PRIVATE                  # the SGIs and PPIs of word `word`
+    HAS_SHARED                   # the SPIs of the record's word
+    HAS_PRIORITY                 # the implemented bits of a priority, of an implemented private interrupt
+    HAS_SPI_PRIORITY
+    HAS_IROUTER
+    HAS_NSACR
+    HAS_ACTIVE                   # the priorities of word `word` of an active-priority register
+
+cdef struct Part:                # one value of each record
+    u32 home
+    u32 offset                   # of the value in its record
+    u32 size                     # bytes of it: 1, 2, 4 or 8
+    u32 shift                    # the field is (value >> shift) & mask
+    u64 mask
+    u32 has
+    u32 word
+
+cdef struct Place:               # where the records of a home are
+    char *first
+    size_t stride
+    u32 count
+
+cdef enum:
+    MAX_PARTS = 320
+
+cdef Part[MAX_PARTS] parts
+cdef u32 num_parts = 0
+_SAVED_FIELDS = {}               # name: (first part, number of parts, size of an element, home)
+cdef u64 IROUTER_MASK = [row.write_mask for row in REGISTERS if row.name == "GICD_IROUTER"][0]
+
+
+cdef Place place_of(GicState *s, u32 home) noexcept nogil:
+    cdef Place place
+    place.first = <char *>s
+    place.stride = 0
+    place.count = 1
+    if home == IN_NSACR:
+        place.first = <char *>&s.nsacr[0]
+        place.stride = sizeof(u32)
+        place.count = 128
+    elif home == IN_WORDS:
+        place.first = <char *>&s.shared[0]
+        place.stride = sizeof(SharedWord)
+        place.count = SHARED_WORDS
+    elif home == IN_SPIS:
+        place.first = <char *>s.spi
+        place.stride = sizeof(Shared)
+        place.count = SHARED_SLOTS
+    elif home == IN_PES:
+        place.first = <char *>s.pe
+        place.stride = sizeof(PeState)
+        place.count = s.num_pe
+    elif home == IN_COLD:
+        place.first = <char *>s.cold
+        place.stride = sizeof(PeCold)
+        place.count = s.num_pe
+    return place
+
+
+cdef u64 part_bits(GicState *s, Part *part, u32 record) noexcept nogil:
+    """The bits that may be set in a part of a record, in this configuration."""
+    cdef u32 bits
+    if part.has == HAS_PRIVATE:
+        return private_valid(s, part.word)
+    elif part.has == HAS_SHARED:
+        return shared_valid(s, record)
+    elif part.has == HAS_PRIORITY:
+        return s.prio_mask if private_valid(s, part.word >> 5) else 0
+    elif part.has == HAS_SPI_PRIORITY:
+        return s.prio_mask if shared_slot(s, shared_intid(record)) != NO_SLOT else 0
+    elif part.has == HAS_IROUTER:
+        return IROUTER_MASK if shared_slot(s, shared_intid(record)) != NO_SLOT else 0
+    elif part.has == HAS_NSACR:
+        return gicd_nsacr_valid(s, record)
+    elif part.has == HAS_ACTIVE:
+        if part.word >= s.ap_words:
+            return 0
+        return part.mask if s.prebits >= 5 else (<u64>1 << (1 << s.prebits)) - 1
+    return part.mask
+
+
+cdef inline u64 value_load(const char *at, u32 size) noexcept nogil:
+    if size == 1:
+        return (<const u8 *>at)[0]
+    elif size == 2:
+        return (<const u16 *>at)[0]
+    elif size == 4:
+        return (<const u32 *>at)[0]
+    return (<const u64 *>at)[0]
+
+
+cdef inline void value_store(char *at, u32 size, u64 value) noexcept nogil:
+    if size == 1:
+        (<u8 *>at)[0] = <u8>value
+    elif size == 2:
+        (<u16 *>at)[0] = <u16>value
+    elif size == 4:
+        (<u32 *>at)[0] = <u32>value
+    else:
+        (<u64 *>at)[0] = value
+
+
+cdef void part_gather(GicState *s, Part *part, char *out) noexcept nogil:
+    """Copy a part of every record to an array."""
+    cdef Place place = place_of(s, part.home)
+    cdef u32 record
+    for record in range(place.count):
+        value_store(out + record * part.size, part.size,
+                    value_load(place.first + record * place.stride + part.offset, part.size) >> part.shift & part.mask)
+
+
+cdef u32 part_scatter(GicState *s, Part *part, const char *values) noexcept nogil:
+    """Copy an array to a part of every record; the number of records accepted, all of them unless one is invalid."""
+    cdef Place place = place_of(s, part.home)
+    cdef u32 record
+    cdef u64 value, before
+    cdef char *at
+    for record in range(place.count):
+        value = value_load(values + record * part.size, part.size)
+        if value & ~part_bits(s, part, record):
+            return record
+        at = place.first + record * place.stride + part.offset
+        before = value_load(at, part.size)
+        value_store(at, part.size, before & ~(part.mask << part.shift) | value << part.shift)
+    return place.count
+
+
+# --- the fields ---------------------------------------------------------------------------------------------------
+
+cdef GicState _gic
+cdef PeState _pe
+cdef PeCold _cold
+cdef SharedWord _word
+cdef Shared _spi
+
+
+cdef u32 offset_in(u32 home, void *member) except? 0xFFFFFFFF:
+    cdef void *record = <void *>&_pe
+    if home == IN_GIC:
+        record = <void *>&_gic
+    elif home == IN_NSACR:
+        record = <void *>&_gic.nsacr[0]
+    elif home == IN_WORDS:
+        record = <void *>&_word
+    elif home == IN_SPIS:
+        record = <void *>&_spi
+    elif home == IN_COLD:
+        record = <void *>&_cold
+    return <u32>(<char *>member - <char *>record)
+
+
+cdef int saved_add(str name, u32 home, void *member, u32 size, u64 mask, u32 shift, u32 has, u32 word) except -1:
+    """Add a part to a field; the parts of one field are added in order, and are of one size."""
+    global num_parts
+    cdef Part *part = &parts[num_parts]
+    if num_parts == MAX_PARTS:
+        raise RuntimeError("MAX_PARTS is too small for the saved fields")
+    part.home = home
+    part.offset = offset_in(home, member)
+    part.size = size
+    part.shift = shift
+    part.mask = mask & (UINT64_MAX >> (64 - 8 * size))
+    part.has = has
+    part.word = word
+    first, count, _, _ = _SAVED_FIELDS.get(name, (num_parts, 0, 0, 0))
+    _SAVED_FIELDS[name] = (first, count + 1, size, home)
+    num_parts += 1
+    return 0
+
+
+cdef int saved_part(str name, u32 home, void *member, u32 size, u64 mask=UINT64_MAX) except -1:
+    return saved_add(name, home, member, size, mask, 0, HAS_ALL, 0)
+
+
+cdef int saved_has(str name, u32 home, void *member, u32 size, u32 has, u32 word=0) except -1:
+    return saved_add(name, home, member, size, UINT64_MAX, 0, has, word)
+
+
+cdef int saved_private(str name, u32 *hot, u32 *cold0, u32 *cold1) except -1:
+    """A word of SGIs and PPIs, and two of EPPIs."""
+    saved_has(name, IN_PES, hot, 4, HAS_PRIVATE)
+    saved_has(name, IN_COLD, cold0, 4, HAS_PRIVATE, 1)
+    saved_has(name, IN_COLD, cold1, 4, HAS_PRIVATE, 2)
+    return 0
+
+
+cdef int saved_fields() except -1:
+    """Name everything that is state and not derived from other state. A name, once released, keeps its meaning."""
+    cdef u32 i
+    saved_part("dist.ds", IN_GIC, &_gic.ds, 1, 1)
+    saved_part("dist.enables", IN_GIC, &_gic.enables, 1, 7)
+    saved_part("dist.e1nwf", IN_GIC, &_gic.e1nwf, 1, 1)
+    saved_part("dist.statusr", IN_GIC, &_gic.statusr[0], 1, 15)
+    saved_part("dist.statusr", IN_GIC, &_gic.statusr[1], 1, 15)
+    saved_part("dist.rwp_left", IN_GIC, &_gic.rwp_left, 4)
+    saved_has("dist.nsacr", IN_NSACR, &_gic.nsacr[0], 4, HAS_NSACR)
+    saved_has("spi.latch", IN_WORDS, &_word.latch, 4, HAS_SHARED)
+    saved_has("spi.line", IN_WORDS, &_word.line, 4, HAS_SHARED)
+    saved_has("spi.message", IN_WORDS, &_word.message, 4, HAS_SHARED)
+    saved_has("spi.edge", IN_WORDS, &_word.edge, 4, HAS_SHARED)
+    saved_has("spi.enable", IN_WORDS, &_word.enable, 4, HAS_SHARED)
+    saved_has("spi.active", IN_WORDS, &_word.active, 4, HAS_SHARED)
+    saved_has("spi.group", IN_WORDS, &_word.group, 4, HAS_SHARED)
+    saved_has("spi.grpmod", IN_WORDS, &_word.grpmod, 4, HAS_SHARED)
+    saved_has("spi.nmi", IN_WORDS, &_word.nmi, 4, HAS_SHARED)
+    saved_has("spi.priority", IN_SPIS, &_spi.prio, 1, HAS_SPI_PRIORITY)
+    saved_has("spi.irouter", IN_SPIS, &_spi.irouter, 8, HAS_IROUTER)
+    saved_private("pe.latch", &_pe.w0.latch, &_cold.wx[0].latch, &_cold.wx[1].latch)
+    saved_private("pe.line", &_pe.w0.line, &_cold.wx[0].line, &_cold.wx[1].line)
+    saved_private("pe.edge", &_pe.w0.edge, &_cold.wx[0].edge, &_cold.wx[1].edge)
+    saved_private("pe.active", &_pe.w0.active, &_cold.wx[0].active, &_cold.wx[1].active)
+    saved_private("pe.group", &_pe.w0.group, &_cold.wx[0].group, &_cold.wx[1].group)
+    saved_private("pe.grpmod", &_pe.w0.grpmod, &_cold.wx[0].grpmod, &_cold.wx[1].grpmod)
+    for i in range(PRIVATE_WORDS):
+        saved_has("pe.enable", IN_COLD, &_cold.enable[i], 4, HAS_PRIVATE, i)
+    for i in range(PRIVATE_WORDS):
+        saved_has("pe.nmi", IN_COLD, &_cold.nmi[i], 4, HAS_PRIVATE, i)
+    for i in range(NUM_PRIVATE):
+        saved_has("pe.priority", IN_PES, &_pe.prio[i], 1, HAS_PRIORITY, i)
+    for i in range(NUM_PRIVATE, PRIVATE_SLOTS):
+        saved_has("pe.priority", IN_COLD, &_cold.prio[i - NUM_PRIVATE], 1, HAS_PRIORITY, i)
+    saved_part("pe.nsacr", IN_COLD, &_cold.nsacr, 4)
+    saved_part("pe.dpg", IN_COLD, &_cold.dpg, 1, 7)
+    saved_part("pe.waker", IN_COLD, &_cold.waker, 1, WAKER_SLEEP | WAKER_CHILDREN)
+    saved_part("pe.statusr", IN_COLD, &_cold.statusr[0], 1, 15)
+    saved_part("pe.statusr", IN_COLD, &_cold.statusr[1], 1, 15)
+    saved_part("pe.rwp_left", IN_COLD, &_cold.rwp_left, 4)
+    saved_part("pe.uwp_left", IN_COLD, &_cold.uwp_left, 4)
+    saved_part("pe.waker_left", IN_COLD, &_cold.waker_left, 4)
+    saved_part("pe.accessible", IN_PES, &_pe.flags, 1, PE_ACCESSIBLE)
+    for i in range(NUM_GROUPS):
+        saved_has("icc.ap", IN_PES, &_pe.ap0[i], 4, HAS_ACTIVE)
+    for i in range(9):
+        saved_has("icc.ap", IN_COLD, &_cold.ap_hi[i], 4, HAS_ACTIVE, 1 + i // 3)
+    saved_add("icc.nmi_active", IN_PES, &_pe.flags, 1, 3, PE_NMI_SHIFT + G1S, HAS_ALL, 0)
+    saved_has("icc.pmr", IN_PES, &_pe.pmr, 1, HAS_PRIORITY)
+    saved_part("icc.igrpen", IN_PES, &_pe.igrpen, 1, 7)
+    for i in range(NUM_GROUPS):
+        saved_part("icc.bpr", IN_COLD, &_cold.bpr[i], 1, 7)
+    saved_part("icc.cbpr", IN_COLD, &_cold.cbpr, 1, 3)
+    saved_part("icc.eoimode", IN_PES, &_pe.eoimode, 1, 7)
+    saved_part("icc.pmhe", IN_COLD, &_cold.pmhe, 1, 1)
+    saved_part("context.el", IN_PES, &_pe.el, 1, 3)
+    saved_part("context.secure", IN_PES, &_pe.secure, 1, 1)
+    saved_part("context.scr_el3", IN_COLD, &_cold.scr_el3, 8)
+    saved_part("context.hcr_el2", IN_COLD, &_cold.hcr_el2, 8)
+    saved_part("context.ich_hcr_el2", IN_COLD, &_cold.ich_hcr_el2, 4)
+    saved_part("context.nmi_enabled", IN_COLD, &_cold.sctlr_nmi, 1, 1)
+    return 0
+
+
+saved_fields()
+
+
+# --- order: state that is in lists, not in a record ----------------------------------------------------------------
+
+cdef enum:
+    NUM_ORDERS = 2               # arrays beside the fields: spi.chosen and pe.settling
+
+cdef void order_gather(GicState *s, u32 *chosen, u32 *settling) noexcept nogil:
+    """1-of-N choices, which are kept (PE + 1 by slot), and the order in which step() visits PEs (from 1, by PE)."""
+    cdef u32 i, pe
+    cdef u32 place = 0
+    for i in range(SHARED_SLOTS):
+        chosen[i] = s.spi[i].queued_pe + 1 if s.spi[i].chosen else 0
+    memset(settling, 0, s.num_pe * sizeof(u32))
+    for i in range(s.num_settling):
+        pe = s.settling[i]
+        if s.cold[pe].rwp_left or s.cold[pe].uwp_left or s.cold[pe].waker_left:
+            place += 1
+            settling[pe] = place
+
+
+cdef bint order_scatter(GicState *s, const u32 *chosen, const u32 *settling) noexcept nogil:
+    """Put back what order_gather() gave, into a GIC that was just made and has its fields; False if that cannot be."""
+    cdef u32 i, level, group
+    cdef bint nmi
+    for i in range(s.num_pe):
+        if settling[i] > s.num_pe:
+            return False
+        if settling[i]:
+            if s.settling[settling[i] - 1]:
+                return False
+            s.settling[settling[i] - 1] = i + 1
+            s.pe[i].marks |= MARK_SETTLING
+            s.num_settling += 1
+    for i in range(s.num_settling):
+        if s.settling[i] == 0:
+            return False
+        s.settling[i] -= 1
+    for i in range(SHARED_SLOTS):
+        if not chosen[i]:
+            continue
+        if chosen[i] > s.num_pe or not spi_is_one_of_n(s, i) or shared_slot(s, shared_intid(i)) == NO_SLOT:
+            return False
+        group = shared_group(s, i)
+        nmi = shared_is_nmi(s, i)
+        level = queue_level(s, nmi_prio(s, group) if nmi else s.spi[i].prio, nmi)
+        spi_enqueue(s, i, chosen[i] - 1, group, level)
+        s.spi[i].chosen = 1
+    return True
+
+
+cdef str saved_fault(Gic gic):
+    """What no guest and no embedder could have brought about, beyond single bits; None when there is nothing."""
+    cdef GicState *s = gic.s
+    cdef u32 pe, i
+    cdef PeState *p
+    cdef PeCold *c
+    cdef u8 status = s.statusr[0] | s.statusr[1]
+    if not s.features & FEAT_SECURITY and not s.ds:
+        return "dist.ds is 0 with one security state"
+    if s.ds and s.enables >> G1S & 1:
+        return "dist.enables has Secure Group 1 with one security state"
+    if s.rwp_left > s.settle_steps:
+        return f"dist.rwp_left is above settle_steps, {s.settle_steps}"
+    if s.e1nwf and not s.features & FEAT_ONE_OF_N:
+        return "dist.e1nwf is set without one_of_n"
+    for pe in range(s.num_pe):
+        p = &s.pe[pe]
+        c = &s.cold[pe]
+        if (p.el == 2 and not s.features & FEAT_EL2) or ((p.el == 3 or p.secure) and not has_el3(s)):
+            return f"context of PE {pe} is a state that it has not"
+        if max(c.rwp_left, c.uwp_left, c.waker_left) > s.settle_steps:
+            return f"PE {pe} settles for longer than settle_steps, {s.settle_steps}"
+        if (p.marks & MARK_SETTLING != 0) != (c.rwp_left or c.uwp_left or c.waker_left):
+            return f"pe.settling and the steps left of PE {pe} disagree"
+        if c.waker_left == 0 if c.waker == WAKER_SLEEP or c.waker == WAKER_CHILDREN else c.waker_left and not c.waker:
+            return f"pe.waker and pe.waker_left of PE {pe} disagree"
+        if ~p.w0.edge & 0xFFFF:
+            return f"pe.edge of PE {pe} has a level-sensitive SGI"
+        for i in range(NUM_GROUPS):
+            if c.bpr[i] < bpr_min(s, i):
+                return f"icc.bpr of PE {pe} is below its minimum"
+        if (c.dpg or c.pmhe) and not s.features & FEAT_ONE_OF_N:
+            return f"pe.dpg or icc.pmhe of PE {pe} is set without one_of_n"
+        if (p.flags & PE_NMI_ACTIVE or c.nmi[0] | c.nmi[1] | c.nmi[2]) and not s.features & FEAT_NMI:
+            return f"pe.nmi or icc.nmi_active of PE {pe} is set without nmi"
+        status |= c.statusr[0] | c.statusr[1]
+    if status and not s.features & FEAT_STATUSR:
+        return "a statusr is set without statusr"
+    for i in range(SHARED_WORDS):
+        if s.shared[i].message and not s.features & FEAT_MESSAGE_SPI:
+            return "spi.message is set without message_spis"
+        if s.shared[i].nmi and not s.features & FEAT_NMI:
+            return "spi.nmi is set without nmi"
+    return None
+
+
+cdef void saved_rebuild(GicState *s) noexcept nogil:
+    """Derive the rest from the fields that were put back."""
+    cdef u32 pe, slot
+    cdef PeState *p
+    cdef PeCold *c
+    for pe in range(s.num_pe):
+        p = &s.pe[pe]
+        c = &s.cold[pe]
+        pe_accessible_bit(s, pe, p.flags & PE_ACCESSIBLE != 0)
+        p.flags &= <u8>~(PE_ASLEEP | PE_HAS_NMI)
+        if c.waker:
+            p.flags |= PE_ASLEEP
+        if c.nmi[0] | c.nmi[1] | c.nmi[2]:
+            p.flags |= PE_HAS_NMI
+    for slot in range(NUM_PRIVATE, SHARED_SLOTS):
+        if shared_slot(s, shared_intid(slot)) != NO_SLOT:
+            spi_route(s, slot)
+    gic_update_all(s)
+
+
+# --- whole ---------------------------------------------------------------------------------------------------------
+
+def saved_names():
+    """The saved arrays by name: (bytes of an element, elements a record, records: "gic", "nsacr", "words", ...)."""
+    homes = ("gic", "nsacr", "words", "spis", "pes", "pes")
+    names = {name: (size, count, homes[home]) for name, (_, count, size, home) in _SAVED_FIELDS.items()}
+    names["spi.chosen"] = (4, 1, "spis")
+    names["pe.settling"] = (4, 1, "pes")
+    return names
+
+
+cdef dict gather_all(Gic gic):
+    """The saved arrays of a GIC as bytearrays: all values of the first part, then of the next."""
+    cdef GicState *s = gic.s
+    cdef u32 i, first, count, size
+    cdef size_t total = 0
+    cdef size_t at = 0
+    cdef size_t orders = (SHARED_SLOTS + s.num_pe) * sizeof(u32)
+    cdef char *buffer
+    for i in range(num_parts):
+        total += <size_t>place_of(s, parts[i].home).count * parts[i].size
+    buffer = <char *>malloc(total + orders + 8)
+    if buffer == NULL:
+        raise MemoryError
+    # nothing of Python under the lock: gather first, make objects of it later
+    cdef u32 *chosen = <u32 *>(buffer + (total + 7) // 8 * 8)
+    with gic.mutex:
+        for i in range(num_parts):
+            part_gather(s, &parts[i], buffer + at)
+            at += <size_t>place_of(s, parts[i].home).count * parts[i].size
+        order_gather(s, chosen, chosen + SHARED_SLOTS)
+    try:
+        at = 0
+        arrays = {}
+        for name, (first, count, size, home) in _SAVED_FIELDS.items():
+            total = <size_t>place_of(s, home).count * size * count
+            arrays[name] = PyBytes_FromStringAndSize(buffer + at, total)
+            at += total
+        arrays["spi.chosen"] = PyBytes_FromStringAndSize(<char *>chosen, SHARED_SLOTS * sizeof(u32))
+        arrays["pe.settling"] = PyBytes_FromStringAndSize(<char *>(chosen + SHARED_SLOTS), s.num_pe * sizeof(u32))
+        return arrays
+    finally:
+        free(buffer)
+
+
+cdef int scatter_all(Gic gic, dict arrays) except -1:
+    """Put saved arrays into a GIC that was just made; SnapshotError when they are no state that it can have.
+
+    A name that is missing keeps its reset value. A GIC that was refused is of no further use.
+    """
+    cdef GicState *s = gic.s
+    cdef u32 i, first, count, size, accepted, records
+    cdef bytes data, chosen, settling
+    names = saved_names()
+    unknown = sorted(arrays.keys() - names.keys())
+    if unknown:
+        raise SnapshotError(f"unknown fields: {', '.join(unknown)}")
+    for name, (first, count, size, home) in _SAVED_FIELDS.items():
+        if name not in arrays:
+            continue
+        records = place_of(s, home).count
+        data = saved_bytes(arrays, name, <size_t>records * size * count)
+        for i in range(count):
+            accepted = part_scatter(s, &parts[first + i], <const char *>data + <size_t>i * records * size)
+            if accepted != records:
+                raise SnapshotError(f"{name}[{i}] has a bit for record {accepted} that this GIC has not")
+    chosen = saved_bytes(arrays, "spi.chosen", SHARED_SLOTS * sizeof(u32))
+    settling = saved_bytes(arrays, "pe.settling", s.num_pe * sizeof(u32))
+    memset(s.settling, 0, s.num_pe * sizeof(u32))
+    if not order_scatter(s, <const u32 *><const char *>chosen, <const u32 *><const char *>settling):
+        raise SnapshotError("spi.chosen or pe.settling is no order that this GIC can be in")
+    fault = saved_fault(gic)
+    if fault is not None:
+        raise SnapshotError(fault)
+    saved_rebuild(s)
+    now = gather_all(gic)
+    for name in arrays:
+        if arrays[name] != now[name]:
+            raise SnapshotError(f"{name} contradicts other fields")
+    return 0
+
+
+cdef bytes saved_bytes(dict arrays, str name, size_t size):
+    """A saved array, aligned for its elements; zeros when it is missing."""
+    cdef bytes data = arrays.get(name)
+    if data is None:
+        return bytes(size)
+    if <size_t>len(data) != size:
+        raise SnapshotError(f"{name} must have {size} bytes, got {len(data)}")
+    return data

@@ -1,0 +1,328 @@
+"""Saved states: a versioned, self-describing file format, and its JSON form. docs/snapshots.md describes both."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy
+
+from gicv3._core import saved_names
+from gicv3.errors import ConfigError, GicError, SnapshotError
+
+if TYPE_CHECKING:
+    import numpy.typing
+
+    from gicv3.gic import GICv3, GICv3Config
+
+VERSION = 1
+"""Version of the format and of the fields that a GIC writes; every older one can be read."""
+
+Source = bytes | bytearray | memoryview | PathLike[str]
+
+_MAGIC = b"\x89GICv3\r\n"
+_HEAD = struct.Struct("<8sI")
+_ENTRY = struct.Struct("<BccII")     # length of the name, type, encoding, number of elements, bytes of the payload
+_CRC = struct.Struct("<I")
+_TYPES = {b"B": 1, b"H": 2, b"I": 4, b"Q": 8}
+_PLAIN, _RUNS = b"=", b"r"
+_JSON = b"J"
+
+
+class Field(NamedTuple):
+    """One field of a snapshot as it stands in the file."""
+
+    kind: bytes
+    encoding: bytes
+    number: int
+    payload: bytes
+
+
+class Snapshot(NamedTuple):
+    """A file taken apart: its version, its texts (parsed JSON) and its arrays, not yet expanded."""
+
+    version: int
+    texts: dict[str, Any]
+    arrays: dict[str, Field]
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+# --- arrays: plain, or as runs of equal elements
+
+
+def _runs(array: numpy.typing.NDArray[Any]) -> tuple[numpy.typing.NDArray[Any], numpy.typing.NDArray[Any]]:
+    """(lengths, values) of the runs of equal elements."""
+    starts = numpy.concatenate(([0], numpy.flatnonzero(array[1:] != array[:-1]) + 1))
+    lengths = numpy.diff(starts, append=len(array))
+    return lengths.astype("<u4"), array[starts]
+
+
+def _pack(array: bytes, size: int) -> Field:
+    """The shorter of the two encodings."""
+    values = numpy.frombuffer(array, dtype=f"<u{size}")
+    kind = next(kind for kind, width in _TYPES.items() if width == size)
+    lengths, distinct = _runs(values)
+    if len(lengths) * (4 + size) < len(array):
+        return Field(kind, _RUNS, len(values), lengths.tobytes() + distinct.tobytes())
+    return Field(kind, _PLAIN, len(values), array)
+
+
+def _unpack(name: str, field: Field, size: int, count: int) -> bytes:
+    """The elements of a field that must have `count` of `size` bytes; nothing is expanded before that is known."""
+    if _TYPES.get(field.kind) != size or field.number != count:
+        raise SnapshotError(f"{name} must be {count} elements of {size} bytes, got {field.number} of {field.kind!r}")
+    payload = field.payload
+    if field.encoding == _PLAIN:
+        if len(payload) != count * size:
+            raise SnapshotError(f"{name} must have {count * size} bytes, got {len(payload)}")
+        return payload
+    if field.encoding != _RUNS or len(payload) % (4 + size):
+        raise SnapshotError(f"{name} has the unknown encoding {field.encoding!r} or an incomplete run")
+    number = len(payload) // (4 + size)
+    lengths = numpy.frombuffer(payload, dtype="<u4", count=number).astype("i8")
+    values = numpy.frombuffer(payload, dtype=f"<u{size}", offset=4 * number)
+    if int(lengths.sum()) != count or number > count:
+        raise SnapshotError(f"the runs of {name} must have {count} elements, got {int(lengths.sum())}")
+    return numpy.repeat(values, lengths).tobytes()
+
+
+# --- the file
+
+
+def pack(texts: Mapping[str, Any], arrays: Mapping[str, Field]) -> bytes:
+    """Put a file together."""
+    parts = [_HEAD.pack(_MAGIC, VERSION)]
+    for name, value in texts.items():
+        payload = canonical(value).encode()
+        parts += [_ENTRY.pack(len(name), _JSON, _PLAIN, len(payload), len(payload)), name.encode(), payload]
+    for name, field in arrays.items():
+        parts += [_ENTRY.pack(len(name), field.kind, field.encoding, field.number, len(field.payload)), name.encode(),
+                  field.payload]
+    body = b"".join(parts)
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def unpack(source: Source) -> Snapshot:
+    """Take a file apart.
+
+    Raises: SnapshotError when it is damaged, no snapshot at all, or of a version that is newer than this package.
+    """
+    data = source if isinstance(source, bytes) else _read(source)
+    if len(data) < _HEAD.size + _CRC.size:
+        raise SnapshotError(f"a snapshot has at least {_HEAD.size + _CRC.size} bytes, got {len(data)}")
+    magic, version = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise SnapshotError(f"a snapshot begins with {_MAGIC!r}, got {magic!r}")
+    if not 1 <= version <= VERSION:
+        raise SnapshotError(f"snapshots of versions 1..{VERSION} can be read, got version {version}")
+    body, (crc,) = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])
+    if zlib.crc32(body) != crc:
+        raise SnapshotError(f"the snapshot is damaged: its CRC is {zlib.crc32(body):#010x}, {crc:#010x} is noted in it")
+    texts: dict[str, Any] = {}
+    arrays: dict[str, Field] = {}
+    for name, field in _entries(body):
+        if name in texts or name in arrays:
+            raise SnapshotError(f"the field {name} is there twice")
+        if field.kind == _JSON:
+            texts[name] = _parse(name, field.payload)
+        else:
+            arrays[name] = field
+    return Snapshot(version, texts, arrays)
+
+
+def _read(source: Source) -> bytes:
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, PathLike):
+        return Path(source).read_bytes()
+    raise TypeError(f"a snapshot is bytes or the path of a file, got {type(source).__name__}")
+
+
+def _entries(body: bytes) -> Iterator[tuple[str, Field]]:
+    at = _HEAD.size
+    while at < len(body):
+        if at + _ENTRY.size > len(body):
+            raise SnapshotError(f"the field at byte {at} is incomplete")
+        length, kind, encoding, count, size = _ENTRY.unpack_from(body, at)
+        start = at + _ENTRY.size + length
+        if start + size > len(body):
+            raise SnapshotError(f"the field at byte {at} is incomplete")
+        name = body[at + _ENTRY.size : start].decode("ascii", "replace")
+        yield name, Field(kind, encoding, count, body[start : start + size])
+        at = start + size
+
+
+def _parse(name: str, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SnapshotError(f"the field {name} is no JSON: {error}") from None
+
+
+# --- configurations
+
+
+def config_fields(config: GICv3Config) -> dict[str, Any]:
+    """A configuration as JSON has it."""
+    result: dict[str, Any] = json.loads(canonical(asdict(config)))
+    return result
+
+
+def config_of(saved: Any) -> GICv3Config:
+    """The configuration that a snapshot names; what an older one does not name is as it was then, the default."""
+    from gicv3.gic import GICv3Config  # GICv3.save() is built on this module
+
+    if not isinstance(saved, dict):
+        raise SnapshotError(f"config must be an object, got {type(saved).__name__}")
+    unknown = sorted(saved.keys() - {field.name for field in fields(GICv3Config)})
+    if unknown:
+        raise SnapshotError(f"config has fields that GICv3Config has not: {', '.join(unknown)}")
+    for field in fields(GICv3Config):
+        value = saved.get(field.name, field.default)
+        if isinstance(value, bool) != isinstance(field.default, bool):
+            raise SnapshotError(f"config.{field.name} is none that a GICv3 can have: {value!r}")
+    try:
+        return GICv3Config(**saved)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SnapshotError(f"config is none that a GICv3 can have: {error}") from None
+
+
+def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Both sides of every entry that differs."""
+    return [
+        f"{name} is {saved.get(name)!r} in the snapshot, {here.get(name)!r} here"
+        for name in sorted(saved.keys() | here.keys())
+        if saved.get(name) != here.get(name)
+    ]
+
+
+# --- a GIC
+
+
+def _shapes(num_pe: int) -> dict[str, tuple[int, int]]:
+    """(bytes of an element, number of elements) of each saved array of a GIC."""
+    records = {"gic": 1, "nsacr": 128, "words": 64, "spis": 2048, "pes": num_pe}
+    return {name: (size, count * records[where]) for name, (size, count, where) in saved_names().items()}
+
+
+def gic_arrays(gic: GICv3) -> dict[str, bytes]:
+    """The state of a GIC by name, each an array of unsigned little-endian numbers: see docs/snapshots.md."""
+    return dict(sorted(gic._save_arrays().items()))
+
+
+def save_gic(gic: GICv3) -> bytes:
+    """The bytes of `GICv3.save`."""
+    shapes = _shapes(gic.num_pe)
+    arrays = {name: _pack(array, shapes[name][0]) for name, array in gic_arrays(gic).items()}
+    return pack({"config": config_fields(gic.config)}, arrays)
+
+
+def expand(snapshot: Snapshot) -> tuple[GICv3Config, dict[str, bytes]]:
+    """The configuration and the arrays of a GIC's snapshot."""
+    if snapshot.texts.keys() != {"config"}:
+        raise SnapshotError(f"a GIC's snapshot has the text config, got {', '.join(snapshot.texts) or 'none'}")
+    config = config_of(snapshot.texts["config"])
+    shapes = _shapes(config.num_pe)
+    unknown = sorted(snapshot.arrays.keys() - shapes.keys())
+    missing = sorted(shapes.keys() - snapshot.arrays.keys())
+    if unknown or (missing and snapshot.version == VERSION):
+        raise SnapshotError(f"unknown fields: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}")
+    return config, {name: _unpack(name, field, *shapes[name]) for name, field in snapshot.arrays.items()}
+
+
+def restore_gic(kind: type[GICv3], source: Source) -> GICv3:
+    """What `GICv3.restore` gives."""
+    config, arrays = expand(unpack(source))
+    return make(kind, config, arrays)
+
+
+def make(kind: type[GICv3], config: GICv3Config, arrays: dict[str, bytes]) -> GICv3:
+    """A GIC in the state that the arrays hold; checked."""
+    try:
+        gic = kind(config)
+    except ConfigError as error:
+        raise SnapshotError(f"config is none that a GICv3 can have: {error}") from None
+    fresh = gic.savepoint()
+    try:
+        gic._load_arrays(arrays)
+        gic.check()
+    except GicError as error:
+        gic.rewind(fresh)
+        if isinstance(error, SnapshotError):
+            raise
+        raise SnapshotError(f"the saved state is none that a GIC can be in: {error}") from None
+    return gic
+
+
+def load_gic(gic: GICv3, source: Source) -> None:
+    """What `GICv3.load` does."""
+    from gicv3.gic import GICv3
+
+    config, arrays = expand(unpack(source))
+    wrong = differences(config_fields(config), config_fields(gic.config))
+    if wrong:
+        raise SnapshotError(f"the snapshot is of another GIC: {'; '.join(wrong)}")
+    saved = numpy.frombuffer(arrays["pe.accessible"], dtype="u1")
+    for pe in range(gic.num_pe):
+        if bool(saved[pe]) != gic.is_accessible(pe):
+            states = ("absent", "plugged")
+            raise SnapshotError(f"PE {pe} is {states[saved[pe]]} in the snapshot, {states[not saved[pe]]} here")
+    gic.rewind(make(GICv3, config, arrays).savepoint())
+
+
+# --- JSON
+
+
+def to_json(source: Source, indent: int | None = None) -> str:
+    """A GIC's snapshot as JSON: ``config``, and ``state`` with each field as runs ``[number of elements, value]``."""
+    snapshot = unpack(source)
+    config, arrays = expand(snapshot)
+    shapes = _shapes(config.num_pe)
+    state = {}
+    for name, array in arrays.items():
+        lengths, values = _runs(numpy.frombuffer(array, dtype=f"<u{shapes[name][0]}"))
+        state[name] = [[int(length), int(value)] for length, value in zip(lengths, values)]
+    value = {"format": "gicv3", "version": snapshot.version, "config": snapshot.texts["config"], "state": state}
+    return json.dumps(value, sort_keys=True, indent=indent)
+
+
+def from_json(text: str | bytes) -> bytes:
+    """The snapshot that a JSON text describes: for `GICv3.restore`.
+
+    Raises: SnapshotError when it is none.
+    """
+    value = _parse("snapshot", text.encode() if isinstance(text, str) else text)
+    if not isinstance(value, dict) or value.keys() != {"format", "version", "config", "state"}:
+        raise SnapshotError("a snapshot in JSON is an object with format, version, config and state")
+    if value["format"] != "gicv3" or value["version"] != VERSION:
+        raise SnapshotError(f"format and version must be 'gicv3' and {VERSION}, got {value['format']!r} and "
+                            f"{value['version']!r}")
+    config = config_of(value["config"])
+    shapes = _shapes(config.num_pe)
+    if not isinstance(value["state"], dict) or value["state"].keys() != shapes.keys():
+        raise SnapshotError("state must have exactly the fields of a GIC's snapshot")
+    arrays = {name: _from_runs(name, value["state"][name], *shapes[name]) for name in sorted(shapes)}
+    return pack({"config": value["config"]}, arrays)
+
+
+def _from_runs(name: str, runs: Any, size: int, count: int) -> Field:
+    valid = isinstance(runs, list) and all(
+        isinstance(run, list) and len(run) == 2 and all(type(number) is int for number in run) for run in runs
+    )
+    if not valid or not all(0 < length <= count and 0 <= value < 1 << 8 * size for length, value in runs):
+        raise SnapshotError(f"{name} must be runs [number of elements, value of {size} bytes]")
+    if sum(length for length, _ in runs) != count:
+        raise SnapshotError(f"the runs of {name} must have {count} elements, got {sum(length for length, _ in runs)}")
+    lengths = numpy.array([length for length, _ in runs], dtype="<u4")
+    values = numpy.array([value for _, value in runs], dtype=f"<u{size}")
+    return _pack(numpy.repeat(values, lengths).tobytes(), size)
