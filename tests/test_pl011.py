@@ -35,20 +35,36 @@ class Board:
 
 def test_reset_values() -> None:
     uart = PL011(lambda level: None)
-    values = {
-        Pl011Reg.DR: 0,
-        Pl011Reg.FR: FR_TXFE | FR_RXFE,
-        Pl011Reg.CR: 0x300,
-        Pl011Reg.IFLS: 0x12,
-        Pl011Reg.IMSC: 0,
-        Pl011Reg.RIS: 0,
-        Pl011Reg.MIS: 0,
-    }
-    assert {register: uart.read(register) for register in values} == values
+    values = dict.fromkeys(range(0, 0xFE0, 4), 0) | {0x18: FR_TXFE | FR_RXFE, 0x30: 0x300, 0x34: 0x12}
+    assert {offset: uart.read(offset) for offset in values} == values
     assert bytes(uart.read(0xFE0 + 4 * i) for i in range(8)) == bytes.fromhex("111034000df005b1")
 
 
-@pytest.mark.parametrize("offset", [0x8, 0xFDC, 0xFE1, 0x4C])
+# Offsets of the PL011's manual, and the bits that software can write.
+OFFSETS = {
+    "DR": 0x00, "RSR": 0x04, "FR": 0x18, "ILPR": 0x20, "IBRD": 0x24, "FBRD": 0x28, "LCR_H": 0x2C, "CR": 0x30,
+    "IFLS": 0x34, "IMSC": 0x38, "RIS": 0x3C, "MIS": 0x40, "ICR": 0x44, "DMACR": 0x48,
+}
+KEPT = {
+    "ILPR": 0xFF, "IBRD": 0xFFFF, "FBRD": 0x3F, "LCR_H": 0xFF, "CR": 0xFF87, "IFLS": 0x3F, "IMSC": 0x7FF, "DMACR": 7
+}
+
+
+def test_registers_are_where_the_manual_has_them() -> None:
+    assert {register.name: int(register) for register in Pl011Reg} == OFFSETS
+    assert {source.name: int(source) for source in Pl011Int} == {"RX": 0x10, "TX": 0x20, "RX_TIMEOUT": 0x40}
+    assert PL011.SIZE == 0x1000
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_register_keeps_the_bits_it_has(name: str) -> None:
+    uart = PL011(lambda level: None)
+    for value in (0xFFFF_FFFF, 0):
+        uart.write(OFFSETS[name], value)
+        assert uart.read(OFFSETS[name]) == value & KEPT[name]
+
+
+@pytest.mark.parametrize("offset", [0x8, 0xFDC, 0xFE1, 0x4C, 0x1000])
 def test_holes_read_zero_and_ignore_writes(offset: int) -> None:
     board = Board()
     board.uart.write(offset, 0xFFFF_FFFF)
@@ -101,6 +117,36 @@ def test_with_fifo_the_receive_interrupt_waits_for_its_level_and_the_timeout_for
     assert board.uart.read(Pl011Reg.RIS) == 0
 
 
+@pytest.mark.parametrize(("level", "characters"), enumerate((4, 8, 16, 24, 28, 28, 28, 28)))
+def test_ifls_says_how_full_the_fifo_is_at_the_receive_interrupt(level: int, characters: int) -> None:
+    board = Board(fifo=True)
+    board.uart.write(Pl011Reg.IFLS, level << 3 | 7)
+    for count in range(1, 33):
+        board.uart.receive(b"x")
+        assert bool(board.uart.read(Pl011Reg.RIS) & Pl011Int.RX) == (count >= characters)
+    for count in range(31, -1, -1):
+        board.uart.read(Pl011Reg.DR)
+        assert bool(board.uart.read(Pl011Reg.RIS) & Pl011Int.RX) == (count >= characters)
+
+
+def test_the_timeout_is_over_when_the_fifo_is_empty_and_not_before() -> None:
+    board = Board(fifo=True)
+    board.uart.receive(b"ab")
+    board.uart.read(Pl011Reg.DR)
+    assert board.uart.read(Pl011Reg.RIS) == Pl011Int.RX_TIMEOUT
+    board.uart.read(Pl011Reg.DR)
+    assert board.uart.read(Pl011Reg.RIS) == 0
+
+
+def test_a_full_fifo_raises_no_interrupt_anew_for_what_waits_behind_it() -> None:
+    board = Board(fifo=True)
+    board.uart.receive(b"x" * 32)
+    board.uart.write(Pl011Reg.ICR, 0x7FF)
+    board.uart.receive(b"y")
+    assert board.uart.read(Pl011Reg.RIS) == 0
+    assert board.uart.unread == 33
+
+
 def test_masked_interrupt_is_raw_only() -> None:
     board = Board(mask=0)
     board.uart.receive(b"a")
@@ -120,9 +166,10 @@ def test_clearing_the_interrupt_keeps_the_character() -> None:
     assert board.drain() == b"a"
 
 
-def test_receiver_that_is_off_lets_what_is_typed_wait() -> None:
+@pytest.mark.parametrize("control", [0, 0x001, 0x200])
+def test_receiver_that_is_off_lets_what_is_typed_wait(control: int) -> None:
     board = Board()
-    board.uart.write(Pl011Reg.CR, 0)
+    board.uart.write(Pl011Reg.CR, control)
     board.uart.receive(b"a")
     assert board.uart.read(Pl011Reg.FR) & FR_RXFE
     assert not board.line
@@ -133,7 +180,11 @@ def test_receiver_that_is_off_lets_what_is_typed_wait() -> None:
 def test_switching_the_fifo_off_loses_nothing() -> None:
     board = Board(fifo=True)
     board.uart.receive(b"abc")
+    board.uart.write(Pl011Reg.LCR_H, FIFO)
+    board.uart.write(Pl011Reg.IBRD, 0)
+    assert not board.uart.read(Pl011Reg.FR) & FR_RXFF
     board.uart.write(Pl011Reg.LCR_H, 0)
+    assert board.uart.read(Pl011Reg.FR) & FR_RXFF, "one holding register is left"
     assert board.drain() == b"abc"
 
 
