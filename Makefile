@@ -57,14 +57,13 @@ sanitize:
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    .venv-sanitize/bin/pytest -m 'not guest and not oracle and not slow' --ignore tests/test_packaging.py
 
-# Cython's coverage plugin wants the traced extension in the tree, and finds parts only with the C file beside them.
-# Without the stamp the next target builds the fast one again. A test that fails under tracing is no reason not to report.
+# Without the stamp the next target builds the fast extension again. A test that fails is no reason not to report.
 coverage: $(VENV)/installed $(VENV)/group-coverage
-	rm $(VENV)/installed
-	GICV3_BUILD=debug $(BIN)/python setup.py --quiet build_ext --inplace
-	ln -sf ../_core.c gicv3/core/_core.c
+	rm -rf $(VENV)/installed build/temp*-coverage
+	GICV3_BUILD=coverage $(BIN)/python setup.py --quiet build_ext --inplace
 	-$(BIN)/coverage run -m pytest -m 'not slow and not oracle' --ignore tests/test_packaging.py
 	$(BIN)/coverage report
+	$(BIN)/python tools/core-coverage
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info htmlcov .coverage .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

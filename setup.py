@@ -1,7 +1,7 @@
 """The compiled half of the build: one Cython extension, in three modes chosen by GICV3_BUILD.
 
 release (default)  -O3
-debug              bounds checks and line tracing, for coverage and for hunting a wrong index
+coverage           the compiler counts how often each line of the source runs (`make coverage`)
 sanitize           AddressSanitizer and UndefinedBehaviorSanitizer (run with libasan preloaded: `make sanitize`)
 
 Everything that is not compiled is declared in pyproject.toml.
@@ -19,10 +19,10 @@ MODES = {
         # Cython compares unsigned counters with enum constants, which are int in C.
         "compile": ["-O3", "-Wno-sign-compare"],
     },
-    "debug": {
-        "directives": {"boundscheck": True, "linetrace": True},
-        "compile": ["-O1", "-g"],
-        "macros": [("CYTHON_TRACE_NOGIL", "1")],
+    "coverage": {
+        "directives": {"boundscheck": False},
+        "compile": ["-O0", "--coverage", "-Wno-sign-compare"],
+        "link": ["--coverage"],
     },
     "sanitize": {
         "directives": {"boundscheck": True},
@@ -54,15 +54,13 @@ class BuildExt(build_ext):
         from Cython.Compiler import Options
 
         mode = MODES[MODE]
-        # A warning of a later Cython is ours to mend and must not break a user's build; and tracing alone makes every
-        # noexcept function warn.
+        # A warning of a later Cython is ours to mend and must not break a user's build.
         Options.warning_errors = MODE == "release" and "CI" in os.environ
-        # Coverage looks for the C file beside the source; every other mode keeps the tree clean.
-        build_dir = None if MODE == "debug" else self.build_temp
         (compiled,) = cythonize(
             [ext],
             force=self.force,
-            build_dir=build_dir,
+            build_dir=self.build_temp,
+            emit_linenums=MODE == "coverage",
             compiler_directives=mode["directives"],
             show_all_warnings=MODE == "release",
         )
@@ -70,7 +68,6 @@ class BuildExt(build_ext):
         if self.compiler.compiler_type != "msvc":
             ext.extra_compile_args = [*ext.extra_compile_args, *mode["compile"]]
             ext.extra_link_args = [*ext.extra_link_args, *mode.get("link", [])]
-        ext.define_macros = [*ext.define_macros, *mode.get("macros", [])]
         super().build_extension(ext)
 
 
