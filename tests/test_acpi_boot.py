@@ -54,7 +54,7 @@ def memory_map(found: AcpiBoot) -> list[tuple[int, int, int]]:
     return ranges
 
 
-def test_the_system_table_leads_to_the_acpi_tables() -> None:
+def test_the_system_table_leads_to_the_acpi_tables_and_says_that_there_are_no_services() -> None:
     found = boot()
     system = number(chosen(found)["linux,uefi-system-table"])
     signature, revision, size, crc, reserved, vendor = at(found, system, "<8sIIIIQ")
@@ -64,10 +64,17 @@ def test_the_system_table_leads_to_the_acpi_tables() -> None:
     assert zlib.crc32(header) == crc
     assert bytes(found.data[vendor - found.address :][:12]).decode("utf-16-le") == "gicv3\0"
     count, configuration = at(found, system + 104, "<QQ")
-    assert count == 1
-    guid, rsdp = at(found, configuration, "<16sQ")
-    assert uuid.UUID(bytes_le=guid) == uuid.UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")
+    assert count == 2
+    pointers = {}
+    for entry in range(count):
+        guid, pointer = at(found, configuration + 24 * entry, "<16sQ")
+        pointers[str(uuid.UUID(bytes_le=guid))] = pointer
+    rsdp = pointers.pop("8868e871-e4f1-11d3-bc22-0080c73c8881")
     assert "DSDT" in read_tables(found.data, found.address, rsdp)
+    # No runtime service is there to be called.
+    ((guid, pointer),) = pointers.items()
+    assert guid == "eb66918a-7eef-402a-842e-931d21c38ae9"
+    assert at(found, pointer, "<HHI") == (1, 8, 0)
 
 
 @pytest.mark.parametrize(

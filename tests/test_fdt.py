@@ -116,9 +116,9 @@ def test_a_malformed_configuration_is_refused_with_value_and_limit(options: dict
         build_fdt(VirtMachine(cpus=1, max_cpus=124), **options)
 
 
-def test_memory_may_touch_a_device_without_overlapping_it() -> None:
+def test_memory_may_touch_a_device_and_the_end_of_the_address_space() -> None:
     machine = VirtMachine(cpus=1, max_cpus=124)
-    for memory in ((0x0900_1000, 1), (0x4000_0000, REDIST2 - 0x4000_0000)):
+    for memory in ((0x0900_1000, 1), (0x4000_0000, REDIST2 - 0x4000_0000), ((1 << 52) - 1, 1)):
         build_fdt(machine, memory=memory)
 
 

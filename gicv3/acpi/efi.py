@@ -29,6 +29,8 @@ _SIGNATURE = b"IBI SYST"
 _REVISION = 2 << 16 | 70
 _VENDOR = "gicv3\0".encode("utf-16-le")
 _ACPI_20_TABLE = uuid.UUID("8868e871-e4f1-11d3-bc22-0080c73c8881").bytes_le
+_RT_PROPERTIES_TABLE = uuid.UUID("eb66918a-7eef-402a-842e-931d21c38ae9").bytes_le
+_NO_SERVICES = struct.pack("<HHI", 1, 8, 0)
 _SYSTEM_TABLE = struct.Struct("<8sIIIIQI4x8QQQ")
 _CRC_AT = 16
 _DESCRIPTOR = struct.Struct("<I4xQQQQ")
@@ -37,8 +39,8 @@ _WRITE_BACK = 1 << 3
 _PAGE = 4096
 _MOST_RANGES = 3
 _NO_SECURE_BOOT = 2
-# Offsets from the start of the block, in bytes; the vendor's name follows the configuration table.
-_CONFIGURATION, _VENDOR_AT, _MEMORY_MAP, _TABLES = 128, 152, 192, 320
+# Offsets from the start of the block, in bytes.
+_CONFIGURATION, _RT_PROPERTIES, _VENDOR_AT, _MEMORY_MAP, _TABLES = 128, 176, 192, 256, 384
 
 
 class AcpiBoot(NamedTuple):
@@ -92,6 +94,9 @@ def build_acpi_boot(
     for offset, part in (
         (0, _system_table(address)),
         (_CONFIGURATION, _ACPI_20_TABLE + struct.pack("<Q", rsdp)),
+        # Without it Linux would call services that are not there.
+        (_CONFIGURATION + 24, _RT_PROPERTIES_TABLE + struct.pack("<Q", address + _RT_PROPERTIES)),
+        (_RT_PROPERTIES, _NO_SERVICES),
         (_VENDOR_AT, _VENDOR),
         (_MEMORY_MAP, b"".join(ranges)),
         (_TABLES, placed),
@@ -128,11 +133,11 @@ def _memory_map(ram: Region, address: int, size: int) -> list[bytes]:
 
 
 def _system_table(address: int) -> bytes:
-    """The EFI system table with one configuration table, and no console or service."""
+    """The EFI system table with two configuration tables, and no console or service."""
     none = (0,) * 8
     table = bytearray(
         _SYSTEM_TABLE.pack(
-            _SIGNATURE, _REVISION, _SYSTEM_TABLE.size, 0, 0, address + _VENDOR_AT, 0, *none, 1, address + _CONFIGURATION
+            _SIGNATURE, _REVISION, _SYSTEM_TABLE.size, 0, 0, address + _VENDOR_AT, 0, *none, 2, address + _CONFIGURATION
         )
     )
     struct.pack_into("<I", table, _CRC_AT, zlib.crc32(table))
