@@ -21,9 +21,12 @@ cdef class Gic:
     cdef bint draining
     cdef lines_callback lines_callback
     cdef void *lines_opaque
+    cdef bint serving
     cdef object _on_line
     cdef readonly object config
     cdef list _cpus
+    cdef dict _buffers
+    cdef dict _callbacks
     cdef object __weakref__
 
     cdef void lock(self) noexcept nogil
@@ -63,3 +66,5 @@ cdef class Gic:
     cdef int32_t c_proc_num(self, uint64_t mpidr) noexcept nogil
     cdef void c_set_accessible(self, uint32_t pe, bint accessible) noexcept nogil
     cdef void c_step(self, uint32_t steps) noexcept nogil
+    # Whether work is left that drain() goes on with: the rest of a long ITS queue, or what callbacks have to bring
+    cdef bint c_has_work(self) noexcept nogil

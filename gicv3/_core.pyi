@@ -473,6 +473,26 @@ class Gic:
     def reset(self) -> None:
         """Reset of the Distributor and all redistributors; wires keep their level, CPU interfaces their state."""
 
+    # LPIs
+
+    def lpi_pending(self, pe: int) -> list[int]:
+        """INTIDs of the LPIs that are pending at a PE, enabled or not, in order.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
+
+    def _map_buffer(self, address: int, buffer: Any, writable: bool) -> None: ...
+    def _map_callbacks(
+        self, address: int, size: int, read: Callable[[int, int], bytes | None], write: Callable[[int, bytes], object]
+    ) -> None: ...
+    def _unmap(self, address: int) -> None: ...
+
     # Inspection
 
     def check(self) -> None:
@@ -484,7 +504,7 @@ class Gic:
         """
 
     def counters(self, pe: int) -> dict[str, int]:
-        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}.
+        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}, and "lpi" with LPIs.
 
         Parameters
         ----------
@@ -496,12 +516,15 @@ class Gic:
         """
 
     def totals(self) -> dict[str, int]:
-        """Counts of the whole GIC: {"bad_access", "sgi_dropped"}.
+        """Counts of the whole GIC: {"bad_access", "sgi_dropped"}, and with LPIs three more.
 
         Returns
         -------
         bad_access : accesses of memory that hit no register, or one with a wrong size, alignment or direction.
         sgi_dropped : SGIs sent to a PE without a vCPU.
+        lpi_discarded : LPIs for a redistributor that has them disabled, or whose tables end before their INTID.
+        lpi_lost : pending LPIs that a bad pending table, or the host's want of memory, has cost.
+        lpi_table_faults : LPI tables, or bytes of them, that are not in guest memory.
         """
 
     def state_digest(self) -> bytes:
@@ -512,7 +535,7 @@ class Gic:
         16 bytes, to compare inside one process.
         """
 
-    def memory(self) -> dict[str, float]:
+    def memory_use(self) -> dict[str, float]:
         """Core memory in bytes: {"per_pe", "fixed"}.
 
         Returns

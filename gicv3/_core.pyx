@@ -9,7 +9,8 @@ cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memmove, memset
-from cpython.buffer cimport PyBUF_CONTIG, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (PyBUF_CONTIG, PyBUF_SIMPLE, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from enum import IntFlag
@@ -43,17 +44,24 @@ include "core/decode.pxi"
 include "core/routing.pxi"
 include "core/delivery.pxi"
 include "core/settle.pxi"
+include "core/memory.pxi"
+include "core/lpi_order.pxi"
+include "core/lpi.pxi"
 include "core/cpu_interface.pxi"
 include "core/plain.pxi"
 include "core/icc_registers.pxi"
 include "core/distributor.pxi"
 include "core/redistributor.pxi"
 include "core/mmio.pxi"
+include "core/work.pxi"
 include "core/hotplug.pxi"
 include "core/check.pxi"
+include "core/check_lpi.pxi"
 include "core/arguments.pxi"
+include "core/mapping.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
+include "core/lpi_saved.pxi"
 include "core/saved.pxi"
 include "core/snapshot.pxi"
 include "core/savepoint.pxi"
@@ -77,6 +85,8 @@ cdef class Gic:
             raise MemoryError
         self.config = config
         self._cpus = [None] * config.num_pe
+        self._buffers = {}
+        self._callbacks = {}
         cdef GicState *s = self.s
         s.num_pe = config.num_pe
         s.num_spi = config.spis
@@ -96,6 +106,7 @@ cdef class Gic:
         s.unknown_route_first = config.unknown_route == "first"
         s.strict_on = config.strict
         s.settle_steps = config.settle_steps
+        s.lpi_live = config.lpi_config == "live"
         s.iidr = config.iidr
         for i in range(24):
             s.pidr[i // 8][i % 8] = config.pidr[i // 8][i % 8]
@@ -241,6 +252,9 @@ cdef class Gic:
         """Address of this GIC for the functions of `gicv3.h`; good while this object lives."""
         return <size_t><void *>self
 
+    cdef bint c_has_work(self) noexcept nogil:
+        return gic_has_work(self.s)
+
     # --- outputs --------------------------------------------------------------------------------------------------
 
     cdef int drain(self) except -1:
@@ -251,26 +265,27 @@ cdef class Gic:
         the changes in hand, and later ones wait for the next call.
         """
         cdef list errors = None
-        if self.s.num_notify == 0 or not drain_begin(self):
-            return 0
-        while (changes := take_changes(self)):
-            for change in changes:
-                errors = tell_lines(self, change, errors)
-            if errors and not all(isinstance(error, Exception) for error in errors):
-                self.draining = False
-                break
+        if unlikely(gic_has_work(self.s) and not self.serving):
+            errors = work_serve(self, errors)
+        if self.s.num_notify and drain_begin(self):
+            while (changes := take_changes(self)):
+                for change in changes:
+                    errors = tell_lines(self, change, errors)
+                if errors and not all(isinstance(error, Exception) for error in errors):
+                    self.draining = False
+                    break
         if errors is not None:
             if len(errors) == 1:
                 raise errors[0]
-            raise BaseExceptionGroup("on_line callbacks failed", errors)
+            raise BaseExceptionGroup("callbacks failed", errors)
         return 0
 
     cdef void c_drain(self) noexcept nogil:
         cdef Changes changes
         cdef u32 i
-        if self.s.num_notify == 0:
+        if self.s.num_notify == 0 and not gic_has_work(self.s):
             return
-        if self._on_line is not None:
+        if self._on_line is not None or gic_has_work(self.s):
             drain_with_gil(self)
             return
         if not drain_begin(self):
@@ -387,8 +402,11 @@ cdef class Gic:
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
+        cdef u64 value
         with self.mutex:
-            return self.c_mmio_read(place, width, is_secure)
+            value = self.c_mmio_read(place, width, is_secure)
+        self.drain()
+        return value
 
     def mmio_write(self, address, value, size=4, secure=None, pe=0):
         """Write `size` bytes at a physical address; a bad access is ignored and counted."""
@@ -407,8 +425,11 @@ cdef class Gic:
         cdef u32 which = arg_frame(frame)
         cdef u32 place = <u32>arg_unsigned(offset, UINT32_MAX, "offset")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
+        cdef u64 value
         with self.mutex:
-            return frame_read(self.s, which, pe, place, width, is_secure)
+            value = frame_read(self.s, which, pe, place, width, is_secure)
+        self.drain()
+        return value
 
     def frame_write(self, frame, offset, value, size=4, secure=None, index=0):
         """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
@@ -463,6 +484,51 @@ cdef class Gic:
         with self.mutex:
             pe_set_context(self.s, index, el, secure, scr, hcr, ich_hcr, nmi_enabled)
         self.drain()
+
+    # --- guest memory ---------------------------------------------------------------------------------------------
+
+    def _map_buffer(self, address, buffer, bint writable):
+        cdef _Buffer held = _Buffer(buffer, writable)
+        cdef u64 base
+        mapping_fits(address, held.view.len)
+        base = address
+        mapping_enter(self, base, <u64>held.view.len, <u8 *>held.view.buf, writable)
+        self._buffers[address] = held
+
+    def _map_callbacks(self, address, size, read, write):
+        cdef u64 base, length
+        mapping_fits(address, size)
+        base = address
+        length = size
+        mapping_enter(self, base, length, NULL, True)
+        self._callbacks[address] = (read, write)
+
+    def _unmap(self, address):
+        with self.mutex:
+            mem_remove(self.s, address)
+        self._buffers.pop(address, None)
+        self._callbacks.pop(address, None)
+
+    # --- LPIs -----------------------------------------------------------------------------------------------------
+
+    def lpi_pending(self, pe):
+        """INTIDs of the LPIs that are pending at a PE, enabled or not, in order."""
+        cdef u32 index = arg_pe(self, pe)
+        cdef u32 count = 0
+        cdef u32 *intids = NULL
+        if self.s.lpi == NULL:
+            return []
+        with self.mutex:
+            count = self.s.lpi[index].pending
+            intids = <u32 *>malloc(count * sizeof(u32) + 1)
+            if intids != NULL:
+                count = lpi_list(self.s, index, intids)
+        if intids == NULL:
+            raise MemoryError
+        try:
+            return [intids[i] for i in range(count)]
+        finally:
+            free(intids)
 
     # --- hotplug --------------------------------------------------------------------------------------------------
 
@@ -543,6 +609,7 @@ cdef class Gic:
             memcpy(&p.acked[0], &before.acked[0], sizeof(p.acked))
             p.marks = before.marks
             p.lines = before.lines
+            p.flags = p.flags & <u8>~PE_HAS_LPI | before.flags & PE_HAS_LPI
             pe_accessible_bit(self.s, index, p.flags & PE_ACCESSIBLE != 0)
             if self.s.cold[index].rwp_left or self.s.cold[index].uwp_left or self.s.cold[index].waker_left:
                 pe_settling(self.s, index)
@@ -596,6 +663,8 @@ cdef class Gic:
         cdef u32 rule
         with self.mutex:
             rule = state_check(self.s, &failure)
+            if not rule:
+                rule = check_lpis(self.s, &failure)
         if rule == CHECK_NO_MEMORY:
             raise MemoryError
         if rule:
@@ -607,17 +676,24 @@ cdef class Gic:
     def counters(self, pe):
         """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}."""
         cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
-        return {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2]}
+        counts = {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2]}
+        if self.s.lpi != NULL:
+            counts["lpi"] = self.s.lpi[p - self.s.pe].acked
+        return counts
 
     def totals(self):
         """Counts of the whole GIC: {"bad_access": ..., "sgi_dropped": ...}."""
-        return {"bad_access": self.s.bad_access, "sgi_dropped": self.s.sgi_dropped}
+        counts = {"bad_access": self.s.bad_access, "sgi_dropped": self.s.sgi_dropped}
+        if self.s.lpi != NULL:
+            counts |= {"lpi_discarded": self.s.lpi_discarded, "lpi_lost": self.s.lpi_lost,
+                       "lpi_table_faults": self.s.lpi_table_faults}
+        return counts
 
     def state_digest(self):
         """A digest of all architectural state: equal for equal state, whatever history led to it."""
         return digest_of(self)
 
-    def memory(self):
+    def memory_use(self):
         """Core memory in bytes: {"per_pe": ..., "fixed": ...}; the pools in "fixed" are touched only when used."""
         cdef GicState *s = self.s
         cdef size_t each = sizeof(PeState) + sizeof(PeCold) + 1 + 3 * sizeof(u32)      # records, notified, lists

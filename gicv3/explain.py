@@ -61,7 +61,30 @@ def _register(name: str, intid: int, per: int, shared: bool) -> str:
     return f"{frame}_{name}{(intid - first) // per}{extended}"
 
 
+def _tables(facts: Mapping[str, Any], intid: int) -> Gate:
+    limit = facts["limit"]
+    if limit > intid:
+        return Gate("LPI tables", True, f"the redistributor takes LPIs up to INTID {limit - 1}")
+    if limit == 0:
+        return Gate("LPI tables", False, "GICR_CTLR.EnableLPIs is 0, or GICR_PROPBASER.IDbits is below 13: LPIs to "
+                    "this redistributor are discarded",
+                    "Give it tables (GICR_PROPBASER, GICR_PENDBASER), then set EnableLPIs.")
+    return Gate("LPI tables", False, f"the tables of this redistributor end with INTID {limit - 1}",
+                "Set a larger GICR_PROPBASER.IDbits while EnableLPIs is 0.")
+
+
+def _configuration(facts: Mapping[str, Any], intid: int) -> Gate:
+    where = f"its configuration byte (GICR_PROPBASER + {intid - 8192:#x})"
+    if facts["unread"]:
+        return Gate("enabled", True, f"{where} is read when it becomes pending")
+    state = "set" if facts["enabled"] else "clear"
+    return Gate("enabled", facts["enabled"], f"{where} had its enable bit {state} when it was read",
+                "Set bit 0 of that byte in memory, then invalidate: INV or INVALL, or GICR_INVLPIR.")
+
+
 def _routing(facts: Mapping[str, Any], pe: int, intid: int) -> Gate:
+    if facts["lpi"]:
+        return _tables(facts, intid)
     if not facts["shared"]:
         return Gate("routing", True, "private to this PE")
     target = facts["target"]
@@ -80,6 +103,9 @@ def _routing(facts: Mapping[str, Any], pe: int, intid: int) -> Gate:
 
 
 def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
+    if facts["lpi"] and not facts["latch"]:
+        return Gate("pending", False, "it is not pending here: no event came, it was taken, or leads elsewhere",
+                    "Check the event's MAPD, MAPTI and MAPC, `gic.its[n].errors()` and its `counters()`.")
     level = facts["line"] and not facts["edge"]
     if facts["latch"] or level:
         return Gate("pending", True, "the input is high" if level else "latched")
@@ -112,6 +138,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
              "Plug the vCPU (set_cpustate, device_add)."),
         Gate("awake", not facts["asleep"], "GICR_WAKER.ChildrenAsleep is " + ("1" if facts["asleep"] else "0"),
              "Clear GICR_WAKER.ProcessorSleep and wait for ChildrenAsleep to read 0."),
+        _configuration(facts, intid) if facts["lpi"] else
         Gate("enabled", facts["enabled"], f"{enabler} has its bit " + ("set" if facts["enabled"] else "clear"),
              f"Set its bit in {enabler}" + (f"; it is {name}, so Non-secure writes are ignored." if secret else ".")),
         Gate("security", True, f"{name}: {facts['output']} here"),
@@ -120,7 +147,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
         Gate("CPU interface enable", facts["igrpen"], f"{igrpen} is {int(facts['igrpen'])}", f"Set {igrpen}."),
         _pending(facts, intid),
     ]
-    if secret and not facts["enabled"]:
+    if secret and not facts["lpi"] and not facts["enabled"]:
         gates[4] = Gate("security", False, f"it is {name}, and the PE is Non-secure",
                         "Let Secure software configure it, or give it to Non-secure Group 1 (IGROUPR).")
         gates[3], gates[4] = gates[4], gates[3]
@@ -156,7 +183,8 @@ def explain(gic: GICv3, intid: int, pe: int) -> Explanation:
     """See `GICv3.explain`."""
     facts = gic._facts(intid, pe)
     if facts is None:
-        gate = Gate("implemented", False, "this GIC has no such INTID", "See GICv3Config: spis, espis, eppis.")
+        gate = Gate("implemented", False, "this GIC has no such INTID",
+                    "See GICv3Config: spis, espis, eppis, lpis, id_bits.")
         return Explanation(intid, pe, (gate,), "", False)
     gates = (Gate("implemented", True, "exists"), *_gates(facts, intid, pe))
     return Explanation(intid, pe, gates, facts["output"], facts["signalled"])

@@ -14,6 +14,7 @@ from gicv3._core import Gic
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
+from gicv3.memory import Memory
 from gicv3.registers import SYSREGS, SysReg, encode
 from gicv3.snapshot import Source, load_gic, restore_gic, save_gic
 from gicv3.views import Access, FrameView, PeView, RedistView, Views
@@ -48,13 +49,18 @@ class GICv3Config:
         chosen; "gate": the choice is made first, so such an interrupt hides others (QEMU, gem5).
     apr_rule : "minimum": active priorities are recorded as if the binary point were at its minimum (Arm's RPR text);
         "bpr": masked by the current one (QEMU, KVM).
-    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24.
+    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24; at least 14 with `lpis`.
     iidr : value of GICD_IIDR and GICR_IIDR.
     pidr : PIDR0..PIDR7 of the GICD, GICR and GICM frames: three sequences of eight bytes.
     unknown_route : what GICD_IROUTER does with an affinity that no PE has: "nowhere" (pending, not delivered) or
         "first" (PE 0); it reads back as written.
     tie : which of pending interrupts of equal priority is served first: the "lowest" INTID or the "highest".
     aff3 : affinities may have an Aff3 other than 0 (GICD_TYPER.A3V, ICC_CTLR_EL1.A3V).
+    lpis : LPIs exist (GICD_TYPER.LPIS); their tables are in `GICv3.memory`.
+    direct_lpi : GICR_SETLPIR and GICR_CLRLPIR exist (GICR_TYPER.DirectLPI); needs `lpis`.
+    lpi_invalidate : with `lpis`, GICR_INVLPIR, GICR_INVALLR and GICR_SYNCR exist (GICR_CTLR.IR).
+    lpi_config : "cached": the configuration byte of an LPI is kept until it is invalidated, or a redistributor enables
+        LPIs; "live": it is read whenever the LPI becomes pending.
     settle_steps : `step()`s until RWP, UWP and ChildrenAsleep settle; 0 settles at once.
     strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
     dist_base : physical address of the Distributor, 64 KB aligned.
@@ -83,6 +89,10 @@ class GICv3Config:
     hpp_rule: str = "filter"
     apr_rule: str = "minimum"
     id_bits: int = 16
+    lpis: bool = False
+    direct_lpi: bool = False
+    lpi_invalidate: bool = True
+    lpi_config: str = "cached"
     iidr: int = 0x43B
     pidr: Sequence[Sequence[int]] = _PIDR
     unknown_route: str = "nowhere"
@@ -125,6 +135,12 @@ class GICv3Config:
             raise ConfigError(f"apr_rule must be 'minimum' or 'bpr', got {self.apr_rule!r}")
         if not 10 <= self.id_bits <= 24:
             raise ConfigError(f"id_bits must be in 10..24, got {self.id_bits}")
+        if self.lpis and self.id_bits < 14:
+            raise ConfigError(f"id_bits must be in 14..24 with lpis=True, got {self.id_bits}")
+        if self.direct_lpi and not self.lpis:
+            raise ConfigError("direct_lpi needs lpis=True, got False")
+        if self.lpi_config not in ("cached", "live"):
+            raise ConfigError(f"lpi_config must be 'cached' or 'live', got {self.lpi_config!r}")
         if not 0 <= self.iidr <= 0xFFFF_FFFF:
             raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
         if len(self.pidr) != 3 or any(len(p) != 8 or not all(0 <= b <= 255 for b in p) for p in self.pidr):
@@ -144,6 +160,8 @@ class GICv3Config:
     def has(self, feature: str) -> bool:
         """True when the switch that a register row names in `needs` is on."""
         value = getattr(self, feature, None)
+        if feature == "lpi_invalidate":
+            return self.lpis and self.lpi_invalidate
         return value is not None if feature == "message_frame" else bool(value)
 
     def _check_map(self) -> None:
@@ -216,6 +234,7 @@ class GICv3(Gic):
         from gicv3.hotplug import GicCpuHotplugNotifier  # hotplug builds on this module
 
         self.cpuhp_notifier = GicCpuHotplugNotifier(self)
+        self.memory = Memory(self)
 
     @property
     def dist(self) -> FrameView:

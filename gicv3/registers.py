@@ -49,7 +49,7 @@ _MSG = (2, 4)
 # Aff3 39:32, IRM 31, Aff2 23:16, Aff1 15:8, Aff0 7:0; the rest is RES0.
 _IROUTER = 0xFF_80FF_FFFF
 _PROPBASER = 0x070F_FFFF_FFFF_FF9F
-_PENDBASER = 0x070F_FFFF_FFFF_0F80
+_PENDBASER = 0x470F_FFFF_FFFF_0F80  # PTZ, bit 62, reads 0
 
 
 def _id_registers(prefix: str, frame: Frame) -> tuple[Reg, ...]:
@@ -110,13 +110,18 @@ REGISTERS: tuple[Reg, ...] = (
     Reg("GICD_IROUTERnE", _D, 0x8000, width=64, count=1024, write_mask=_IROUTER, sizes=_WIDE, base=1024, needs="espis"),
     *_id_registers("GICD", _D),
     # Redistributor, RD_base
-    Reg("GICR_CTLR", _R, 0x0000, reset=None, write_mask=0x0700_0000),
+    Reg("GICR_CTLR", _R, 0x0000, reset=None, write_mask=0x0700_0001),
     Reg("GICR_IIDR", _R, 0x0004, access="RO", reset=None, write_mask=0),
     Reg("GICR_TYPER", _R, 0x0008, width=64, access="RO", reset=None, write_mask=0, sizes=_WIDE),
     Reg("GICR_STATUSR", _R, 0x0010, access="W1C", write_mask=0xF, needs="statusr"),
     Reg("GICR_WAKER", _R, 0x0014, reset=0x6, write_mask=0x2),
+    Reg("GICR_SETLPIR", _R, 0x0040, width=64, access="WO", write_mask=0xFFFF_FFFF, sizes=_WIDE, needs="direct_lpi"),
+    Reg("GICR_CLRLPIR", _R, 0x0048, width=64, access="WO", write_mask=0xFFFF_FFFF, sizes=_WIDE, needs="direct_lpi"),
     Reg("GICR_PROPBASER", _R, 0x0070, width=64, write_mask=_PROPBASER, sizes=_WIDE, needs="lpis"),
     Reg("GICR_PENDBASER", _R, 0x0078, width=64, write_mask=_PENDBASER, sizes=_WIDE, needs="lpis"),
+    Reg("GICR_INVLPIR", _R, 0x00A0, width=64, access="WO", write_mask=0xFFFF_FFFF, sizes=_WIDE, needs="lpi_invalidate"),
+    Reg("GICR_INVALLR", _R, 0x00B0, width=64, access="WO", write_mask=0xFFFF_FFFF, sizes=_WIDE, needs="lpi_invalidate"),
+    Reg("GICR_SYNCR", _R, 0x00C0, access="RO", write_mask=0, needs="lpi_invalidate"),
     *_id_registers("GICR", _R),
     # Redistributor, SGI_base
     *_bitmaps("GICR", _S, _GICD_BITS, 1, 0, 0, "0"),

@@ -74,7 +74,7 @@ def stem(row: Reg) -> str:
 
 
 FRAMES = (Frame.GICD, Frame.RD, Frame.SGI, Frame.GICM)
-ROWS = [row for row in REGISTERS if row.needs != "lpis"]
+ROWS = [row for row in REGISTERS if row.needs not in ("lpis", "direct_lpi", "lpi_invalidate", "its", "its_umsi")]
 PER_INTID = {
     "IGROUPR": 1, "ISENABLER": 1, "ICENABLER": 1, "ISPENDR": 1, "ICPENDR": 1, "ISACTIVER": 1, "ICACTIVER": 1,
     "IPRIORITYR": 8, "ICFGR": 2, "IGRPMODR": 1, "NSACR": 2, "INMIR": 1, "IROUTER": 64,

@@ -7,18 +7,22 @@ cdef extern from *:
     static inline unsigned gic_top64(uint64_t x) { return 63u - (unsigned)__builtin_clzll(x); }
     static inline uint64_t gic_bswap64(uint64_t x) { return __builtin_bswap64(x); }
     #define gic_prefetch(place) __builtin_prefetch(place, 1)
+    static inline unsigned gic_count64(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
     #define KEY_NONE UINT64_MAX                 /* worse than the key of any candidate */
     #define NMI_FLAG (UINT64_C(1) << 63)        /* ICC_AP1R0.NMI, ICC_RPR.NMI */
     #define RPR_NMI_NS (UINT64_C(1) << 62)
+    #define PENDBASER_PTZ (UINT64_C(1) << 62)
     """
     const u64 KEY_NONE
     const u64 NMI_FLAG
     const u64 RPR_NMI_NS
+    const u64 PENDBASER_PTZ
     u32 gic_ctz32(u32 x) noexcept nogil      # x must not be 0
     u32 gic_ctz64(u64 x) noexcept nogil      # x must not be 0
     u64 gic_bswap64(u64 x) noexcept nogil
     void gic_prefetch(const void *place) noexcept nogil
     u32 gic_top64(u64 x) noexcept nogil      # number of the highest bit; x must not be 0
+    u32 gic_count64(u64 x) noexcept nogil
 
 cdef extern from *:              # macros that Cython defines in every C file
     bint likely(bint) noexcept nogil
@@ -35,6 +39,7 @@ cdef enum:
     INTID_NONE = 1023            # spurious
     FIRST_EPPI = 1056
     FIRST_ESPI = 4096
+    FIRST_LPI = 8192
     # A slot numbers an interrupt inside its bank: of a PE, SGI/PPI 0..31 then EPPI 32..95;
     # of the Distributor, SPI 32..1019 then ESPI 1024..2047.
     PRIVATE_WORDS = 3
@@ -62,6 +67,7 @@ cdef enum:
     PE_ASLEEP = 2                # GICR_WAKER.ProcessorSleep
     PE_LAST = 4                  # GICR_TYPER.Last
     PE_HAS_NMI = 8               # some GICR_INMIR bit is set
+    PE_HAS_LPI = 16              # an enabled LPI is pending: LpiPe.best is not KEY_NONE
     PE_NMI_SHIFT = 4             # bit 5: AP1R0.NMI of the Secure copy, bit 6: of the Non-secure one
     PE_NMI_ACTIVE = 0x60
     PE_PLAIN = 128               # nothing special: see pe_plain()
@@ -94,6 +100,10 @@ cdef enum:
     FEAT_STATUSR = 256
     FEAT_LPI = 512
     FEAT_MESSAGE_FRAME = 1024
+    FEAT_ITS = 2048
+    FEAT_DIRECT_LPI = 4096
+    FEAT_LPI_INVALIDATE = 8192
+    FEAT_UMSI = 16384
 
 cdef enum:
     # Rules of strict mode: strict.pxi has their texts
@@ -130,6 +140,8 @@ cdef enum:
     DIST_FRAME_SIZE = 0x10000
     STRICT_RING = 1024           # findings kept; all are counted
     REDIST_STRIDE = 0x20000
+    MEM_REGIONS = 64             # of guest memory
+    LPI_NODES = 64               # to begin with: the pool grows
 
 
 cdef inline u32 private_intid(u32 slot) noexcept nogil:

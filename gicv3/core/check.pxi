@@ -20,6 +20,10 @@ _INVARIANTS = {
     16: "the 1-of-N sets hold exactly the PEs that participate or may be woken",
     17: "a 1-of-N SPI waits at a participant; where there is none, at a PE being woken or nowhere, and is listed",
     18: "ChildrenAsleep blocks delivery exactly while it differs from awake",
+    19: "a redistributor's count of pending LPIs is that of its bits; they lie inside its tables",
+    20: "pending LPIs stand in order at an implemented level, and the best one is known",
+    21: "a redistributor has LPI state only while they are enabled, and is listed while it has work",
+    22: "every node of the LPI pool hangs in one tree or is free",
 }
 
 cdef enum:
@@ -99,6 +103,8 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
     for group in range(NUM_GROUPS):
         if p.open_groups >> group & 1:
             best = min(best, best_spi[group])
+    if s.lpi != NULL and p.open_groups >> G1NS & 1:
+        best = min(best, s.lpi[pe].best)
     if best >> 32 >= 2 * 0xFF:
         if p.hpp != INTID_NONE or p.hpp_prio != 0xFF:
             return check_fail(f, 3, pe, p.hpp)

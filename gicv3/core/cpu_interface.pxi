@@ -26,6 +26,10 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
         p.acked[0 if intid < NUM_SGI else 1] += 1
         pe_update(s, pe)
         return
+    if intid >= FIRST_LPI:
+        lpi_take(s, pe)
+        pe_update(s, pe)
+        return
     slot = shared_slot(s, intid)
     w = &s.shared[slot >> 5]
     bit = <u32>1 << (slot & 31)
@@ -109,7 +113,9 @@ cdef inline u32 intid_group(GicState *s, PeState *p, u32 intid) noexcept nogil:
     if slot != NO_SLOT:
         return private_group(s, p, slot)
     slot = shared_slot(s, intid)
-    return shared_group(s, slot) if slot != NO_SLOT else NUM_GROUPS
+    if slot != NO_SLOT:
+        return shared_group(s, slot)
+    return G1NS if is_lpi(s, intid) else NUM_GROUPS
 
 
 cdef bint intid_active(GicState *s, PeState *p, u32 intid) noexcept nogil:
@@ -124,6 +130,8 @@ cdef bint intid_active(GicState *s, PeState *p, u32 intid) noexcept nogil:
 cdef u32 intid_priority(GicState *s, PeState *p, u32 intid) noexcept nogil:
     """Priority of an implemented interrupt."""
     cdef u32 slot = private_slot(s, intid)
+    if is_lpi(s, intid):         # as it is configured now, unknown as highest
+        return lpi_prio_now(s, <u32>(p - s.pe), intid)
     return private_prio(s, p, slot)[0] if slot != NO_SLOT else s.spi[shared_slot(s, intid)].prio
 
 
@@ -151,6 +159,8 @@ cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept no
         strict_log(s, STRICT_EOI_NOTHING_ACTIVE, pe, intid, reg_group)
     elif (group == G0) != (reg_group == 0) or not may_end(s, p, group) or own != group:
         strict_log(s, STRICT_EOI_GROUP, pe, intid, reg_group)
+    elif is_lpi(s, intid):       # its priority may have changed since, and there is no active state to compare
+        return
     elif not intid_active(s, p, intid) or (nmi == NUM_GROUPS and not s.apr_by_bpr
                                            and (intid_priority(s, p, intid) >> (8 - s.prebits)) != index):
         strict_log(s, STRICT_EOI_ORDER, pe, intid, reg_group)

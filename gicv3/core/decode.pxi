@@ -45,7 +45,13 @@ cdef enum:
     REG_PIDR
     REG_CIDR
     REG_WAKER
-    REG_LPI_BASE
+    REG_PROPBASER
+    REG_PENDBASER
+    REG_SETLPIR
+    REG_CLRLPIR
+    REG_INVLPIR
+    REG_INVALLR
+    REG_SYNCR
 
 cdef enum:
     SYS_NONE = 0
@@ -86,7 +92,7 @@ cdef struct RegDecode:
     u8 shift                     # element size: 2 = 4 bytes, 3 = 8 bytes
     u8 slots                     # interrupts an element stands for; 0 when it is not per interrupt
 
-cdef RegDecode[128] reg_rows
+cdef RegDecode[192] reg_rows
 cdef u8[4][0x4000] reg_index
 cdef SysDecode[64] sys_rows
 cdef u8[0x4000] sys_index
@@ -94,7 +100,8 @@ cdef u8[0x4000] sys_index
 _FEATURES = {"": 0, "security": FEAT_SECURITY, "el2": FEAT_EL2, "espis": FEAT_ESPI, "eppis": FEAT_EPPI,
              "message_spis": FEAT_MESSAGE_SPI, "nmi": FEAT_NMI, "range_selector": FEAT_RSS,
              "one_of_n": FEAT_ONE_OF_N, "statusr": FEAT_STATUSR, "lpis": FEAT_LPI,
-             "message_frame": FEAT_MESSAGE_FRAME}
+             "message_frame": FEAT_MESSAGE_FRAME, "direct_lpi": FEAT_DIRECT_LPI, "lpi_invalidate": FEAT_LPI_INVALIDATE,
+             "its": FEAT_ITS, "its_umsi": FEAT_UMSI}
 
 _REG_KINDS = {
     "CTLR": REG_CTLR, "TYPER": REG_TYPER, "IIDR": REG_IIDR, "TYPER2": REG_TYPER2, "STATUSR": REG_STATUSR,
@@ -104,7 +111,8 @@ _REG_KINDS = {
     "IPRIORITYR": REG_IPRIORITYR, "ICFGR": REG_ICFGR, "IGRPMODR": REG_IGRPMODR, "NSACR": REG_NSACR,
     "INMIR": REG_INMIR, "IROUTER": REG_IROUTER, "ITARGETSR": REG_LEGACY, "SGIR": REG_LEGACY,
     "CPENDSGIR": REG_LEGACY, "SPENDSGIR": REG_LEGACY, "PIDR": REG_PIDR, "CIDR": REG_CIDR, "WAKER": REG_WAKER,
-    "PROPBASER": REG_LPI_BASE, "PENDBASER": REG_LPI_BASE,
+    "PROPBASER": REG_PROPBASER, "PENDBASER": REG_PENDBASER, "SETLPIR": REG_SETLPIR, "CLRLPIR": REG_CLRLPIR,
+    "INVLPIR": REG_INVLPIR, "INVALLR": REG_INVALLR, "SYNCR": REG_SYNCR,
 }
 
 # How many interrupts one element of an array stands for.
@@ -182,7 +190,7 @@ cdef int _load_sysreg(u32 number, row) except -1:
     return 0
 
 
-if len(REGISTERS) >= 128 or len(SYSREGS) >= 64:
+if len(REGISTERS) >= 192 or len(SYSREGS) >= 64:
     raise RuntimeError("register table: reg_rows and sys_rows are too small for it")
 for _number, _row in enumerate(REGISTERS, 1):
     _load_register(_number, _row)

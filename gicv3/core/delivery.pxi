@@ -186,6 +186,9 @@ cdef void pe_choose(GicState *s, PeState *p) noexcept nogil:
                 if key < best:
                     best = key
                     from_queue = group
+    if p.flags & PE_HAS_LPI and p.open_groups >> G1NS & 1 and s.lpi[p - s.pe].best < best:
+        best = s.lpi[p - s.pe].best
+        from_queue = G1NS
     order = <u32>(best >> 32)
     if order >= 2 * 0xFF:        # nothing, or a stored 0xFF, which is never signalled nor reported
         pe_choose_none(p)

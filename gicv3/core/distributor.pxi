@@ -103,6 +103,7 @@ cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
                 s.ds = 1         # one way, until reset; EnableGrp1S becomes RES0
                 s.enables &= <u8>~(1 << G1S)
                 settles = True
+                lpi_security_changed(s)
     if settles or before & ~s.enables:
         gicd_wait(s)
     if settles or before != s.enables:
@@ -113,6 +114,8 @@ cdef u64 gicd_typer(GicState *s) noexcept nogil:
     cdef u64 value = (s.num_spi + 31) // 32 | (s.id_bits - 1) << 19 | s.aff3 << 24    # ITLinesNumber, IDbits, A3V
     if has_el3(s) and not s.ds:
         value |= 1 << 10
+    if s.features & FEAT_LPI:
+        value |= 1 << 17
     if s.num_espi:
         value |= 1 << 8 | <u64>(s.num_espi // 32 - 1) << 27
     if s.features & FEAT_NMI:

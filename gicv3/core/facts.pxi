@@ -10,17 +10,31 @@ cdef dict facts_of(Gic gic, intid, pe):
     cdef u32 bit, latch, line, edge, enable, group, prio
     cdef u32 target = NO_PE
     cdef bint nmi, active, unmasked, preempts, split, secure, one_of_n = False, participates = True
+    cdef bint lpi = is_lpi(s, number)
+    cdef u32 limit = 0, level = NO_LEVEL
+    cdef bint unread = False
     cdef u64 irouter = 0
     cdef PeState p
     cdef u8 ds, enables
     if shared:
         slot = shared_slot(s, number)
-        if slot == NO_SLOT:
+        if slot == NO_SLOT and not lpi:
             return None
-    bit = slot & 31
+    bit = 0 if lpi else slot & 31
     with gic.mutex:
         p = s.pe[index]
-        if shared:
+        if lpi:
+            shared = line = nmi = False
+            edge = 1
+            limit = s.lpi[index].limit
+            latch = lpi_is_pending(s, index, number)
+            if latch:
+                level = lpi_where(s, &s.lpi[index], number)
+            elif s.lpi_config[number] & LPI_ENABLE:
+                level = s.lpi_config[number] >> 2 & lpi_level_mask(s)
+            unread = not latch and s.lpi_config[number] == 0
+            enable = level != NO_LEVEL
+        elif shared:
             latch = s.shared[slot >> 5].latch
             line = s.shared[slot >> 5].line | s.shared[slot >> 5].message
             edge = s.shared[slot >> 5].edge
@@ -58,5 +72,5 @@ cdef dict facts_of(Gic gic, intid, pe):
         "ds": bool(ds), "secure": secure, "el": p.el,
         "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
         "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,
-        "participates": participates,
+        "participates": participates, "lpi": lpi, "limit": limit, "unread": unread,
     }

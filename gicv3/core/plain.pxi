@@ -6,14 +6,17 @@ cdef u32 ENC_EOIR1 = SysReg.ICC_EOIR1_EL1
 cdef u64 EOIR1_MASK = sys_rows[sys_index[ENC_EOIR1 & 0x3FFF]].write_mask
 
 
-cdef void plain_take_spi(GicState *s, PeState *p, u32 slot) noexcept nogil:
-    """Pending to active."""
-    cdef SharedWord *w = &s.shared[slot >> 5]
-    cdef u32 bit = <u32>1 << (slot & 31)
+cdef void plain_take_other(GicState *s, u32 pe, PeState *p, u32 intid) noexcept nogil:
+    """Pending to active, for what is not private; a plain PE's GIC has no extended ranges, so the INTID is the slot."""
+    cdef SharedWord *w = &s.shared[intid >> 5 & 63]
+    cdef u32 bit = <u32>1 << (intid & 31)
+    if intid >= FIRST_LPI:
+        lpi_take(s, pe)
+        return
     w.latch &= ~bit
     w.active |= bit
     p.acked[2] += 1
-    spi_dequeue(s, slot)
+    spi_dequeue(s, intid)
 
 
 cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
@@ -33,8 +36,9 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
         p.w0.active |= bit
         p.acked[intid >> 4] += 1         # SGI, PPI
     else:
-        plain_take_spi(s, p, intid)      # no extended ranges, so the INTID is the slot
-    if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)):
+        plain_take_other(s, pe, p, intid)
+    if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)
+                or p.flags & PE_HAS_LPI):
         pe_choose(s, p)
     else:
         pe_choose_none(p)
@@ -49,10 +53,13 @@ cdef inline void plain_drop(GicState *s, PeState *p) noexcept nogil:
     p.running = <u8>(gic_ctz32(bits) << s.level_shift) if bits else PRIO_IDLE
 
 
-cdef bint plain_end_spi(GicState *s, PeState *p, u32 intid) noexcept nogil:
+cdef bint plain_end_other(GicState *s, PeState *p, u32 intid) noexcept nogil:
     """plain_eoir1() of what is not private."""
     cdef SharedWord *w
     cdef u32 bit = <u32>1 << (intid & 31)
+    if is_lpi(s, intid):         # no active state: only the priority drops
+        plain_drop(s, p)
+        return True
     if shared_slot(s, intid) == NO_SLOT:
         return False
     w = &s.shared[intid >> 5]
@@ -77,7 +84,7 @@ cdef inline bint plain_eoir1(GicState *s, u32 pe, PeState *p, u32 intid) noexcep
         p.w0.active &= ~bit
         if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & bit):
             private_pended(s, pe, intid)
-    elif not plain_end_spi(s, p, intid):
+    elif not plain_end_other(s, p, intid):
         return False
     if p.hpp_group == G1NS:
         plain_show(s, pe, p, p.hpp_prio)

@@ -13,13 +13,17 @@ cdef u64 gicr_typer(GicState *s, u32 pe) noexcept nogil:
         value |= 1 << 4
     if s.features & FEAT_ONE_OF_N:
         value |= 1 << 5          # DPGS
+    if s.features & FEAT_LPI:
+        value |= 1               # PLPIS; CommonLPIAff 0: all redistributors share the configuration table
+    if s.features & FEAT_DIRECT_LPI:
+        value |= 1 << 3
     return value
 
 
 cdef u64 gicr_ctlr_read(GicState *s, PeState *p, bint secure) noexcept nogil:
     """DPG1S is hidden from Non-secure software and with one security state, DPG0 from Non-secure software."""
     cdef PeCold *c = cold_of(s, p)
-    cdef u64 value = 0
+    cdef u64 value = gicr_lpi_ctlr(s, <u32>(p - s.pe))
     if c.dpg >> G1NS & 1:
         value |= CTLR_DPG1NS
     if c.dpg >> G0 & 1 and secure:
@@ -37,6 +41,7 @@ cdef void gicr_ctlr_write(GicState *s, u32 pe, u64 value, bint secure) noexcept 
     cdef PeCold *c = &s.cold[pe]
     cdef u8 reach = 1 << G1NS
     cdef u8 wanted = 0
+    gicr_lpi_ctlr_write(s, pe, value)
     if not s.features & FEAT_ONE_OF_N:
         return
     if secure:
@@ -163,6 +168,8 @@ cdef u64 gicr_read(GicState *s, u32 pe, u32 kind, u32 element, bint secure) noex
         return cold_of(s, p).statusr[secure]
     elif kind == REG_PIDR or kind == REG_CIDR:
         return identification(s, kind, element, PART_REDIST)
+    elif REG_PROPBASER <= kind <= REG_SYNCR:
+        return gicr_lpi_read(s, pe, kind)
     return 0
 
 
@@ -185,3 +192,5 @@ cdef void gicr_write(GicState *s, u32 pe, u32 kind, u32 element, u64 value, u64 
         gicr_ctlr_write(s, pe, value, secure)
     elif kind == REG_STATUSR:
         cold_of(s, p).statusr[secure] &= <u8>~value
+    elif REG_PROPBASER <= kind <= REG_SYNCR:
+        gicr_lpi_write(s, pe, kind, value, lanes)

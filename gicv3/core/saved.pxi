@@ -5,6 +5,7 @@ cdef void forget_history(PeState *p) noexcept nogil:
     memset(&p.spi_q[0], 0, sizeof(p.spi_q))
     memset(&p.acked[0], 0, sizeof(p.acked))
     p.marks = 0
+    p.flags &= <u8>~PE_HAS_LPI
 
 
 @cython.final
@@ -63,5 +64,6 @@ cdef bytes digest_of(Gic gic):
         digest = blake2b(PyBytes_FromStringAndSize(copy, size), digest_size=16)
     finally:
         free(copy)
+    digest.update(lpi_export(gic, False))
     digest.update(repr((ds, enables, e1nwf, rwp_left, status_ns, status_s)).encode())
     return digest.digest()

@@ -116,6 +116,52 @@ cdef struct SysDecode:           # one system register, from the register table:
     u8 intid                     # reads an INTID: 1023 when there is nothing
     u8 conditional               # exists under conditions of the PE's state
 
+cdef struct LpiNode:             # 64 places, of nodes or at the lowest step of words of LPIs: see lpi_order.pxi
+    u64 used
+    u64 place[64]
+
+cdef struct LpiPe:               # LPIs of one redistributor
+    u64 best                     # key of the best enabled pending LPI, or KEY_NONE
+    u64 *pend                    # a bit an LPI, as in the pending table; while `limit` or `flush_at` is not 0
+    u32 limit                    # first INTID that is not taken: 0 while EnableLPIs is 0
+    u32 pending
+    u32 alone                    # the one LPI that stands in order, or 0
+    u32 order                    # top node of several
+    u8 alone_level
+    u8 cached                    # its table is the one of GicState.lpi_config
+    u8 enabled                   # GICR_CTLR.EnableLPIs
+    u8 ptz                       # GICR_PENDBASER.PTZ, for the next enabling
+    u8 listed                    # it is on GicState.lpi_jobs
+    u64 propbaser
+    u64 pendbaser
+    u32 load_at                  # next word of the pending table to read; 0: nothing to do, as for those below
+    u32 flush_at                 # next word of the pending table to write
+    u32 flush_limit
+    u32 refresh_at               # pending LPIs to judge by their configuration
+    u32 refresh_end
+    u64 acked                    # statistics, not state
+
+cdef struct MemRegion:           # guest memory that is mapped for the GIC
+    u64 base
+    u64 size
+    u8 *data                     # NULL: callbacks
+    u8 writable
+
+cdef enum:
+    # Stage.state
+    STAGE_EMPTY = 0
+    STAGE_VALID = 1
+    STAGE_ASKED = 2              # a callback is about to bring it
+    STAGE_FAULT = 3              # it was not brought: there is nothing
+
+cdef struct Stage:               # a page of callback memory
+    u64 address
+    u64 region
+    u32 dirty_low                # what to write back; dirty_high is 0 when there is nothing
+    u32 dirty_high
+    u8 state
+    u8 data[4096]
+
 cdef struct GicState:
     u32 num_pe
     u32 num_spi                  # 0..988
@@ -179,6 +225,33 @@ cdef struct GicState:
     u64 message_base
     RedistRegion *region         # in order of their addresses
     u32 num_region
+    # Guest memory
+    MemRegion *mem               # in order of their addresses
+    u32 num_mem
+    u32 mem_last
+    Stage *stage                 # allocated with the first callback region
+    u32 stage_next
+    u32 num_dirty
+    u8 staged                    # pages of callback memory are staged
+    u8 want                      # a page of callback memory is wanted
+    u64 want_page
+    u64 want_region
+    # LPIs; NULL without them
+    LpiPe *lpi                   # num_pe
+    LpiNode *lpi_node
+    u32 num_lpi_node
+    u32 lpi_node_room
+    u32 lpi_node_free
+    u8 *lpi_config               # cached configuration bytes by INTID
+    u64 lpi_config_used[64]      # pages of it
+    u64 lpi_table                # PROPBASER of the table that is cached
+    u8 lpi_live                  # nothing is cached
+    u32 num_lpi_enabled
+    u32 *lpi_jobs                # PEs with work: see lpi_work()
+    u32 num_lpi_jobs
+    u64 lpi_discarded
+    u64 lpi_lost
+    u64 lpi_table_faults
     # Findings of strict mode
     StrictEntry *strict_ring
     u64 strict_seen
@@ -204,6 +277,10 @@ cdef inline u32 shared_slot(GicState *s, u32 intid) noexcept nogil:
     if intid - FIRST_ESPI < s.num_espi:
         return intid - FIRST_ESPI + FIRST_ESPI_SLOT
     return NO_SLOT
+
+
+cdef inline bint is_lpi(GicState *s, u32 intid) noexcept nogil:
+    return s.lpi != NULL and intid >= FIRST_LPI and intid >> s.id_bits == 0
 
 
 cdef inline PeCold *cold_of(GicState *s, PeState *p) noexcept nogil:
@@ -290,6 +367,21 @@ cdef void *zalloc(size_t size) noexcept nogil:
     return memory
 
 
+cdef bint lpi_alloc(GicState *s) noexcept nogil:
+    cdef u32 pe
+    s.lpi = <LpiPe *>zalloc(s.num_pe * sizeof(LpiPe))
+    s.lpi_jobs = <u32 *>zalloc(s.num_pe * 4)
+    s.lpi_config = <u8 *>calloc(1, <size_t>1 << s.id_bits)       # untouched pages cost nothing
+    s.lpi_node = <LpiNode *>zalloc(LPI_NODES * sizeof(LpiNode))
+    if s.lpi == NULL or s.lpi_jobs == NULL or s.lpi_config == NULL or s.lpi_node == NULL:
+        return False
+    for pe in range(s.num_pe):
+        s.lpi[pe].best = KEY_NONE
+    s.num_lpi_node = 1           # node 0 is none
+    s.lpi_node_room = LPI_NODES
+    return True
+
+
 cdef bint state_alloc(GicState *s) noexcept nogil:
     """Allocate every array from the counts in `s`; False when memory is short (state_free() then cleans up)."""
     cdef u32 i, table = 16
@@ -324,6 +416,9 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
         return False
     if s.queue == NULL or s.bucket == NULL:
         return False
+    s.mem = <MemRegion *>zalloc(MEM_REGIONS * sizeof(MemRegion))
+    if s.mem == NULL or (s.features & FEAT_LPI and not lpi_alloc(s)):
+        return False
     for i in range(SHARED_SLOTS):
         s.spi[i].queued_pe = NO_PE
     s.queue_free = 1             # a fresh pool hands out 1, 2, 3 ...: see pool_take()
@@ -333,6 +428,15 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
 
 cdef void state_free(GicState *s) noexcept nogil:
     cdef u32 i
+    if s.lpi != NULL:
+        for i in range(s.num_pe):
+            free(s.lpi[i].pend)
+    free(s.lpi)
+    free(s.lpi_jobs)
+    free(s.lpi_config)
+    free(s.lpi_node)
+    free(s.mem)
+    free(s.stage)
     free(s.pe)
     free(s.cold)
     free(s.spi)

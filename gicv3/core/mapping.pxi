@@ -1,0 +1,103 @@
+# Guest memory as an embedder gives it: buffers that are kept open, and callbacks, which run here, without the lock.
+
+@cython.final
+cdef class _Buffer:
+    """An object's memory, held until the region is unmapped."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, source, bint writable):
+        cdef int flags = PyBUF_WRITABLE if writable else PyBUF_SIMPLE
+        PyObject_GetBuffer(source, &self.view, flags)
+        self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+
+cdef int mapping_enter(Gic gic, u64 base, u64 size, u8 *data, bint writable) except -1:
+    """Put a region into the core's table."""
+    cdef Stage *stage = NULL
+    cdef bint full, apart = False
+    if data == NULL:
+        stage = <Stage *>zalloc(STAGES * sizeof(Stage))
+        if stage == NULL:
+            raise MemoryError
+    with gic.mutex:
+        full = gic.s.num_mem >= MEM_REGIONS
+        if not full:
+            apart = mem_insert(gic.s, base, size, data, writable)
+        if apart and gic.s.stage == NULL:
+            gic.s.stage = stage
+            stage = NULL
+    free(stage)
+    if full:
+        raise ConfigError(f"at most {MEM_REGIONS} memory regions may be mapped, got another at {base:#x}")
+    if not apart:
+        raise ConfigError(f"memory regions must not overlap, got {base:#x}..{base + size - 1:#x}")
+    return 0
+
+
+cdef int mapping_fits(address, size) except -1:
+    """A region is not empty and ends inside 52 bits."""
+    if not 0 <= address < 1 << 52 or not 1 <= size <= (1 << 52) - address:
+        raise ConfigError("a memory region must hold 1 or more bytes and end below 2**52, "
+                          f"got {size:#x} at {address:#x}")
+    return 0
+
+
+cdef MemRequest *request_new() except NULL:
+    cdef MemRequest *request = <MemRequest *>malloc(sizeof(MemRequest))
+    if request == NULL:
+        raise MemoryError
+    return request
+
+
+cdef bint request_serve(Gic gic, MemRequest *request) except -1:
+    """Let a callback do what was asked; True when it brought a page."""
+    cdef object callbacks = gic._callbacks.get(request.region)
+    cdef bytes data
+    if callbacks is None:        # unmapped meanwhile
+        return False
+    if request.kind == REQUEST_WRITE:
+        callbacks[1](request.address, PyBytes_FromStringAndSize(<char *>&request.data[0], request.size))
+        return False
+    brought = callbacks[0](request.address, request.size)
+    if brought is None:
+        return False
+    data = bytes(brought)
+    if len(data) != request.size:
+        raise ConfigError(f"a read callback must return {request.size} bytes or None, got {len(data)} bytes")
+    memcpy(&request.data[0], <const char *>data, request.size)
+    return True
+
+
+cdef list work_serve(Gic gic, list errors):
+    """Go on with the GIC's work; run the callbacks it needs until none is. Returns what they raised, after `errors`.
+
+    One call serves at a time: a nested call, or one from another thread, leaves its work to the one under way.
+    """
+    cdef MemRequest *request = request_new()
+    cdef bint more = True
+    cdef bint brought
+    gic.serving = True
+    try:
+        while more:
+            with gic.mutex:
+                gic_work(gic.s)
+                more = mem_next(gic.s, request)
+            if more:
+                brought = False
+                try:
+                    brought = request_serve(gic, request)
+                except BaseException as error:
+                    errors = [*(errors or ()), error]
+                if request.kind == REQUEST_READ:
+                    with gic.mutex:
+                        mem_supply(gic.s, request, brought)
+    finally:
+        gic.serving = False
+        free(request)
+    return errors

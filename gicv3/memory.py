@@ -1,0 +1,104 @@
+"""Guest memory as the GIC sees it: where LPI tables, ITS tables and command queues are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import index as as_index
+from typing import TYPE_CHECKING, Any
+
+from gicv3.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gicv3.gic import GICv3
+
+PAGE = 4096
+"""Bytes that one call of a callback reads, and what callback regions are made of."""
+
+
+class Memory:
+    """The guest physical memory that a GIC may read and write. Nothing is mapped at first.
+
+    What is mapped is accessed under the GIC's lock while it works; what a guest or a device writes there at the same
+    time may be seen or not, as by hardware. At most 64 regions. Thread-safe as the GIC is.
+    """
+
+    def __init__(self, gic: GICv3) -> None:
+        self._gic = gic
+        self._regions: dict[int, tuple[int, memoryview[int] | None]] = {}
+
+    @property
+    def regions(self) -> tuple[tuple[int, int, str], ...]:
+        """(address, size in bytes, "buffer" or "callbacks") of each region, in order of addresses."""
+        return tuple((base, size, "callbacks" if view is None else "buffer")
+                     for base, (size, view) in sorted(self._regions.items()))
+
+    def map(self, address: int, buffer: Any, *, writable: bool = True) -> None:
+        """Map an object's memory: accesses are as fast as a pointer, and see what its owner writes.
+
+        Parameters
+        ----------
+        address : guest physical address of its first byte, 0..2**52-1.
+        buffer : an object with a contiguous, writable buffer (bytearray, mmap, NumPy array, ctypes array); it is kept,
+            and cannot be resized until `unmap`.
+        writable : False makes every write of the GIC a fault; the buffer may be read-only then.
+
+        Raises
+        ------
+        ConfigError : the range does not fit below 2**52, overlaps another, or 64 regions are mapped.
+        BufferError, TypeError : the object has no such buffer.
+        """
+        base = as_index(address)
+        view = memoryview(buffer).cast("B")
+        self._gic._map_buffer(base, view, writable)
+        self._regions[base] = (view.nbytes, view)
+
+    def map_callbacks(self, address: int, size: int, read: Callable[[int, int], bytes | None],
+                      write: Callable[[int, bytes], object]) -> None:
+        """Map memory that only callbacks reach.
+
+        The callbacks never run under the GIC's lock, so they may call the GIC: work that needs their memory is
+        suspended, the lock is released, the callback runs, and the work goes on. It is done when the call that started
+        it returns; inside a callback, or while another thread serves callbacks, when that one does. Software sees the
+        time in between as GITS_CREADR standing still, GICR_CTLR.RWP and GITS_CTLR.Quiescent.
+
+        Parameters
+        ----------
+        address, size : range of guest physical addresses, in whole pages of 4096 bytes.
+        read : called with (address, size in bytes); returns that many bytes, or None where there is nothing.
+        write : called with (address, data).
+
+        Raises
+        ------
+        ConfigError : as `map`, or the range is not whole pages. What a callback raises comes out of the call that
+            needed it; the GIC takes it as memory that is not there.
+        """
+        base, length = as_index(address), as_index(size)
+        if base % PAGE or length % PAGE:
+            raise ConfigError(f"callback memory must be whole pages of {PAGE} bytes, got {length:#x} at {base:#x}")
+        for name, callback in (("read", read), ("write", write)):
+            if not callable(callback):
+                raise ConfigError(f"{name} must be callable, got {callback!r}")
+        self._gic._map_callbacks(base, length, read, write)
+        self._regions[base] = (length, None)
+
+    def unmap(self, address: int) -> None:
+        """Unmap the region that begins at an address. Raises: ConfigError when none does."""
+        base = as_index(address)
+        if base not in self._regions:
+            raise ConfigError(f"a region must begin at the address to unmap, got {base:#x}")
+        self._gic._unmap(base)
+        del self._regions[base]
+
+    def _place(self, address: int, size: int) -> memoryview[int]:
+        for base, (length, view) in self._regions.items():
+            if base <= address and address + size <= base + length and view is not None:
+                return view[address - base : address - base + size]
+        raise ConfigError(f"{size} bytes must lie inside one mapped buffer, got {address:#x}")
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of a mapped buffer. Raises: ConfigError when they are not all in one."""
+        return bytes(self._place(as_index(address), as_index(size)))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write into a mapped buffer, as the guest would. Raises: ConfigError when it is not all in one."""
+        self._place(as_index(address), len(data))[:] = data
