@@ -235,10 +235,8 @@ cdef inline bint sgi_allowed(GicState *s, PeState *target, u32 sgi, bint secure,
 
 
 cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) noexcept nogil:
+    """An SGI reaches an accessible PE."""
     cdef PeState *p = &s.pe[pe]
-    if not p.flags & PE_ACCESSIBLE:
-        s.sgi_dropped += 1       # an SGI to an absent vCPU has no receiver: dropped and counted, never kept
-        return
     if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
         return
     p.w0.latch |= <u32>1 << sgi
@@ -256,11 +254,11 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     if value >> 40 & 1:
         for word in range((s.num_pe + 63) // 64):
             bits = s.accessible[word]
+            if word == pe >> 6:
+                bits &= ~(<u64>1 << (pe & 63))
             while bits:
-                target = word * 64 + gic_ctz64(bits)
+                sgi_pend(s, word * 64 + gic_ctz64(bits), sgi, secure, reg)
                 bits &= bits - 1
-                if target != pe:
-                    sgi_pend(s, target, sgi, secure, reg)
         return
     affinity = <u32>(value >> 24 & 0xFF000000U) | <u32>(value >> 16 & 0xFF0000) | <u32>(value >> 8 & 0xFF00)
     if s.features & FEAT_RSS:
@@ -270,7 +268,9 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     while targets:
         target = affinity_find(s, affinity | gic_ctz32(targets))
         targets &= targets - 1
-        if target != NO_PE:
+        if target != NO_PE and s.pe[target].flags & PE_ACCESSIBLE:
             sgi_pend(s, target, sgi, secure, reg)
+        elif target != NO_PE:
+            s.sgi_dropped += 1   # an absent vCPU is no receiver: dropped and counted, never kept
         elif s.strict_on:
             strict_log(s, STRICT_SGI_NO_TARGET, pe, sgi, value)
