@@ -84,6 +84,12 @@ setup(
             depends=["gicv3/_core.pxd", "gicv3/gicv3.h", *parts("gicv3/core")],
             include_dirs=["gicv3"],
         ),
+        Extension(
+            "gicv3.unicorn._native",
+            ["gicv3/unicorn/_native.pyx"],
+            depends=["gicv3/_core.pxd", "gicv3/gicv3.h", *parts("gicv3/unicorn/core")],
+            include_dirs=["gicv3"],
+        ),
     ],
     cmdclass={"build_ext": BuildExt},
 )

@@ -160,6 +160,11 @@ class Vcpu(Unique):
         return timer
 
     @property
+    def has_timer(self) -> bool:
+        """Whether the timers have been used: asking `timer` makes them."""
+        return self._timer is not None
+
+    @property
     def props(self) -> CpuProps:
         """Socket, cluster, core and thread id."""
         return self.machine.topology.props(self.cpu_index)

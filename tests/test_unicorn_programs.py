@@ -8,14 +8,16 @@ import pytest
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
+import test_unicorn_exceptions  # noqa: F401
 import test_unicorn_machine
 import test_unicorn_port
+import test_unicorn_smp  # noqa: F401
 from unicorn_code import PROGRAMS, source, words
 
 ALL = list(PROGRAMS)
 
 
-def test_programs_of_both_files_are_here() -> None:
+def test_programs_of_all_files_are_here() -> None:
     assert len(ALL) > 30
     assert test_unicorn_machine.OFF in map(words, ALL)
     assert test_unicorn_port.HANDLER in map(words, ALL)

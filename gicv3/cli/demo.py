@@ -35,7 +35,6 @@ from gicv3.unicorn import Stop, UnicornMachine
 
 BOOT_CPUS, MAX_CPUS = 4, 8
 HOTPLUG_CPUS = range(BOOT_CPUS, MAX_CPUS)
-RAM = (0x4000_0000, 16 << 20)
 TIMER_PERIOD = 20_000
 """Counter ticks between two timer interrupts of a vCPU: some of each kind in every phase."""
 SLICE = 5_000
@@ -87,11 +86,11 @@ class Demo:
             self.machine,
             image=smp_image(),
             load_address=LOAD_ADDRESS,
-            ram=RAM,
+
             quantum=quantum,
             output=self.output.extend,
         )
-        offset = MAILBOX_ADDRESS - RAM[0]
+        offset = MAILBOX_ADDRESS - self.machine.memory_map["RAM"].base
         self._memory = self.engine.memory[offset : offset + MAILBOX_SIZE]
         self._write(MAX_CPUS_OFFSET, 4, MAX_CPUS)
         self._write(TIMER_PERIOD_OFFSET, 4, TIMER_PERIOD)

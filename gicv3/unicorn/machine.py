@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
+import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from operator import index as as_index
 from os import PathLike
@@ -19,11 +20,12 @@ from unicorn import arm64_const
 
 from gicv3.errors import ConfigError, GicError
 from gicv3.hotplug import CPUHotplugInfo
-from gicv3.machine import SPI, VirtMachine
+from gicv3.machine import SPI, Region, VirtMachine
 from gicv3.notifier import Notifier
 from gicv3.pl011 import PL011
-from gicv3.unicorn import layout
-from gicv3.unicorn.cpu import GuestCpu
+from gicv3.pl031 import PL031
+from gicv3.unicorn import _native, layout
+from gicv3.unicorn.cpu import OFF, POWER, GuestCpu
 from gicv3.vcpu import PowerState, Unique, Vcpu
 
 PAGE = 4096
@@ -32,8 +34,10 @@ CPU_MODELS = {
     "cortex-a53": arm64_const.UC_CPU_ARM64_A53,
     "cortex-a57": arm64_const.UC_CPU_ARM64_A57,
     "cortex-a72": arm64_const.UC_CPU_ARM64_A72,
-    "max": arm64_const.UC_CPU_ARM64_MAX,
 }
+"""Not the "max" of Unicorn 2.1.4: it ends the whole process when its guest executes some of the SVE instructions."""
+CLOCKS = ("instructions", "host")
+END = (1 << 64) - 1
 
 
 class Stop(Enum):
@@ -54,22 +58,26 @@ class Stop(Enum):
 _driven: weakref.WeakSet[VirtMachine] = weakref.WeakSet()
 
 
-class UnicornMachine(Unique):
+class UnicornMachine(_native.Turns, Unique):
     """Runs the vCPUs of a machine on Unicorn, in turns, as they are plugged, powered and unplugged.
 
     The system counter counts instructions. In a turn every vCPU that is awake executes the same number of them at the
     same time, as the vCPUs of a real machine do; when all sleep the counter jumps to the next timer. So runs can be
     repeated exactly. A turn is `quantum` instructions or less: results depend on it only where the guest's work depends
     on time. A vCPU takes an interrupt between turns, after its own accesses to the GIC and the timer, and wherever it
-    unmasks one.
+    unmasks one: before the next instruction. With `clock="host"` the counter follows the host's time instead, runs are
+    not repeatable, and timers move between turns.
 
-    Devices: the GIC, the generic timers and the UART; any other address outside RAM is an external abort. HVC is PSCI.
-    The machine's `on_power`, `on_system_off` and `on_system_reset` are taken until `close`.
+    Devices: the GIC, the generic timers, UART and RTC, and the machine's `mmio_devices`; any other address outside RAM
+    is an external abort. HVC is PSCI. The machine's `on_power`, `on_system_off` and `on_system_reset` are taken until
+    `close`.
 
-    Parameters: `machine`, driven by this until `close`; `image`, a flat image or the path of one, loaded at
-    `load_address` in RAM, where the boot vCPU starts with X0 = `x0`; `ram`, base and size in bytes, whole pages;
-    `quantum`, instructions, 1..2**31; `cpu_model`, a key of `CPU_MODELS`; `output`, called with what the guest sends to
-    its UART; `tcg_buffer`, bytes for the translated code of one vCPU.
+    Parameters: `machine`, driven by this until `close`, which also says how much RAM there is; `image`, a flat image or
+    the path of one, loaded at `load_address` in RAM; `entry`, where the boot vCPU starts with X0 = `x0`, by default at
+    `load_address`; `files`, (address, data) of more to load; `quantum`, instructions, 1..2**31; `clock`,
+    "instructions" or "host"; `seconds`, the RTC's time, by default that of the host at the start and then the guest's;
+    `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest; `output`,
+    called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU.
     Raises: ConfigError, also when another one drives `machine`; UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
     """
@@ -80,10 +88,14 @@ class UnicornMachine(Unique):
         *,
         image: bytes | str | PathLike[str] = b"",
         load_address: int = 0x4020_0000,
+        entry: int | None = None,
         x0: int = 0,
-        ram: tuple[int, int] = (0x4000_0000, 16 << 20),
+        files: Iterable[tuple[int, bytes]] = (),
         quantum: int = 1000,
+        clock: str = "instructions",
+        seconds: Callable[[], float] | None = None,
         cpu_model: str = "cortex-a72",
+        semihosting: bool = True,
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
@@ -91,37 +103,45 @@ class UnicornMachine(Unique):
             raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
         if not 1 <= as_index(quantum) <= MAX_QUANTUM:
             raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
+        if clock not in CLOCKS:
+            raise ConfigError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
         if cpu_model not in CPU_MODELS:
             raise ConfigError(f"cpu_model must be one of {', '.join(CPU_MODELS)}, got {cpu_model!r}")
-        self.ram_base, self.ram_size = ram
-        if self.ram_base % PAGE or self.ram_size % PAGE or self.ram_size <= 0:
-            raise ConfigError(f"ram must be whole pages of {PAGE} bytes, got {self.ram_size:#x} at {self.ram_base:#x}")
+        self.ram_base, size = machine.memory_map["RAM"]
+        self.ram_size = -(-size // PAGE) * PAGE
+        """Bytes of RAM: the machine's, in whole pages."""
         self.image = image if isinstance(image, bytes) else Path(image).read_bytes()
-        if not self.ram_base <= load_address <= self.ram_base + self.ram_size - len(self.image):
-            raise ConfigError(
-                f"the image of {len(self.image):#x} bytes at {load_address:#x} is not within the RAM of "
-                f"{self.ram_size:#x} bytes at {self.ram_base:#x}"
-            )
+        self.files = ((load_address, self.image), *files)
+        for address, data in self.files:
+            if not self.ram_base <= address <= self.ram_base + self.ram_size - len(data):
+                raise ConfigError(
+                    f"the image of {len(data):#x} bytes at {address:#x} is not within the RAM of "
+                    f"{self.ram_size:#x} bytes at {self.ram_base:#x}"
+                )
         self.machine, self.gic, self.timers = machine, machine.gic, machine.timers
-        self.load_address, self.x0 = load_address, x0
-        self.quantum = quantum
+        self.entry = load_address if entry is None else entry
+        self.x0 = x0
         self.cpu_model = CPU_MODELS[cpu_model]
         self.tcg_buffer = tcg_buffer
         self.layout = layout.probe(self.cpu_model)
-        self.clock = 0
-        """The system counter: ticks since the start, each as long as one instruction."""
-        self.instructions = 0
-        """Instructions that all vCPUs together have executed."""
+        self.set_up(machine.timers, quantum, clock == "host", semihosting)
         self.halted: Stop | None = None
         """OFF or RESET once the guest has asked for it."""
+        self.status = 0
+        """Exit status of a guest that has ended with a semihosting call."""
         # Anonymous pages: what the guest does not touch costs nothing.
         self._ram = mmap.mmap(-1, self.ram_size)
         self.ram_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         self.memory = memoryview(self._ram)
         """The guest's RAM, writable; after changing code that may have run call `flush_code`."""
-        self.uart = PL011(_uart_line(machine), output)
+        self.uart = PL011(_line(machine, "UART0"), output)
+        self.rtc = PL031(_line(machine, "RTC"), seconds or _start_of_time(weakref.ref(self)))
+        self.devices = tuple(_pages({
+            machine.memory_map["UART0"]: self.uart,
+            machine.memory_map["RTC"]: self.rtc,
+            **getattr(machine, "mmio_devices", {}),
+        }))
         self._cpus: dict[int, GuestCpu] = {}
-        self._order: tuple[GuestCpu, ...] = ()
         self._posted: deque[Callable[[], object]] = deque()
         self._event = threading.Condition()
         self._stop_requested = False
@@ -168,19 +188,21 @@ class UnicornMachine(Unique):
 
     def flush_code(self) -> None:
         """Make every vCPU see code that the host has written into `memory`."""
-        for cpu in self._order:
+        for cpu in self._cpus.values():
             cpu.flush(code=True, translations=False)
 
     def post(self, action: Callable[[], object]) -> None:
         """Have `action()` called between two turns by the thread in `run`, or at its next call; thread-safe."""
         with self._event:
             self._posted.append(action)
+            self.attention = True
             self._event.notify_all()
 
     def stop(self) -> None:
         """Make `run` come back between two turns, or its next call at once; thread-safe."""
         with self._event:
             self._stop_requested = True
+            self.attention = True
             self._event.notify_all()
 
     def run(self, ticks: int | None = None, *, wait: bool = False) -> Stop:
@@ -194,97 +216,125 @@ class UnicornMachine(Unique):
             raise GicError("this UnicornMachine is closed")
         if ticks is not None and as_index(ticks) < 1:
             raise ConfigError(f"ticks must be at least 1, got {ticks}")
-        end = None if ticks is None else self.clock + ticks
+        end = END if ticks is None else min(self.clock + ticks, END)
+        self._look()
         while True:
             while self._posted:
                 self._posted.popleft()()
+                self._look()
             if self._stop_requested:
                 self._stop_requested = False
                 return Stop.STOPPED
             if self.halted is not None:
                 return self.halted
-            if end is not None and self.clock >= end:
-                return Stop.LIMIT
-            if not self._turn(end) and not self._sleep(end):
-                if not wait:
-                    return Stop.IDLE
-                with self._event:
-                    self._event.wait_for(lambda: self._posted or self._stop_requested)
+            self.attention = False
+            if self._posted or self._stop_requested:
+                continue
+            match self.run_turns(end):
+                case _native.TURNS_END:
+                    return Stop.LIMIT
+                case _native.TURNS_IDLE:
+                    if not wait:
+                        return Stop.IDLE
+                    self._wait(None)
+                case _native.TURNS_SLEEP:
+                    self._wait((min(self.deadline, end) - self.clock) / self.timers.frequency)
 
-    # Turns
+    def _wait(self, seconds: float | None) -> None:
+        """Sleep until `post` or `stop`, at most for `seconds`."""
+        with self._event:
+            self._event.wait_for(lambda: self._posted or self._stop_requested, seconds)
 
-    def _turn(self, end: int | None) -> bool:
-        """Let every vCPU that is awake run for one turn. Returns: whether any did."""
-        clock = self.clock
-        budget = self.quantum if end is None else min(self.quantum, end - clock)
-        deadline = self.timers.next_deadline()
-        if deadline is not None:
-            if deadline <= clock:
-                self.timers.advance(clock)
-            else:
-                budget = min(budget, deadline - clock)
-        longest = 0
-        try:
-            for cpu in self._order:
-                if cpu.vcpu.power_state is PowerState.ON_PENDING:
-                    cpu.power_on()
-                if cpu.runnable():
-                    try:
-                        cpu.run(clock, budget)
-                    finally:
-                        self.instructions += cpu.executed
-                        longest = max(longest, cpu.executed)
-                    if self.halted is not None:
-                        break
-        finally:
-            # The guest has seen this time pass: after an error, too, it must not see it again.
-            self.clock = clock + longest
-        return longest > 0
-
-    def _sleep(self, end: int | None) -> bool:
-        """Nobody is awake: go to the next timer, at most to `end`. Returns: False if there is no timer."""
-        deadline = self.timers.next_deadline()
-        if deadline is None:
-            return False
-        self.clock = max(self.clock, deadline if end is None else min(deadline, end))
-        self.timers.advance(self.clock)
-        return True
+    def _look(self) -> None:
+        """Take over what the host may have changed: the vCPUs' power and the offset of their counters."""
+        for cpu in self._cpus.values():
+            cpu.power = POWER[cpu.vcpu.power_state]
+            cpu.set_offset(cpu.vcpu.timer.cntvoff if cpu.vcpu.has_timer else 0)
 
     def _start(self) -> None:
-        offset = self.load_address - self.ram_base
-        self.memory[offset : offset + len(self.image)] = self.image
+        for address, data in self.files:
+            offset = address - self.ram_base
+            self.memory[offset : offset + len(data)] = data
         self.halted = None
+        self.halt(False)
         boot = self.machine.cpus[0]
-        boot.context.pc, boot.context.x0 = self.load_address, self.x0
-        for cpu in self._order:
+        boot.context.pc, boot.context.x0 = self.entry, self.x0
+        for cpu in self._cpus.values():
             cpu.waiting = False
             if cpu.vcpu.power_state is PowerState.ON:
                 cpu.power_on()
 
-    # What vCPUs ask of the machine
+    def exit(self, status: int) -> None:
+        """End the guest with an exit status, as SYSTEM_OFF does with 0; for callbacks while it runs."""
+        self.status = status
+        self._halt(Stop.OFF)
 
-    def flush_others(self, cpu: GuestCpu, code: bool, translations: bool) -> None:
-        """Make all vCPUs but `cpu` forget translated code or their TLB."""
-        for other in self._order:
-            if other is not cpu:
-                other.flush(code, translations)
+    def _halt(self, why: Stop) -> None:
+        self.halted = why
+        self.halt(True)
 
     # Hotplug
 
     def _plugged(self, cpu: Vcpu) -> None:
         self._cpus[cpu.cpu_index] = GuestCpu(self, cpu)
-        self._order = tuple(self._cpus[index] for index in sorted(self._cpus))
+        self._reorder()
 
     def _unplugged(self, index: int) -> None:
         cpu = self._cpus.pop(index, None)
         if cpu is not None:
-            self._order = tuple(other for other in self._order if other is not cpu)
-            cpu.detach()
+            self._reorder()
+            if cpu.running:
+                # It has taken itself away: its Uc can go only when that has come back.
+                cpu.power = OFF
+                self.post(cpu.detach)
+            else:
+                cpu.detach()
+
+    def _reorder(self) -> None:
+        self.set_cores(self._cpus[index] for index in sorted(self._cpus))
 
 
-def _uart_line(machine: VirtMachine) -> Callable[[bool], None]:
-    gic, intid = machine.gic, 32 + SPI["UART0"]
+def _line(machine: VirtMachine, device: str) -> Callable[[bool], None]:
+    gic, intid = machine.gic, 32 + SPI[device]
     return lambda level: gic.set_spi(intid, level)
+
+
+def _start_of_time(this: weakref.ref[UnicornMachine]) -> Callable[[], float]:
+    """The host's time of now, and from then on the guest's."""
+    start = time.time()
+
+    def seconds() -> float:
+        engine = this()
+        return start + (engine.clock / engine.timers.frequency if engine is not None else 0)
+
+    return seconds
+
+
+def _pages(devices: Mapping[Region, Any]) -> Iterator[tuple[int, int, Callable[..., int], Callable[..., object]]]:
+    """Whole pages with what answers there: (base, size, read, write) for `UnicornPort.map_device`."""
+    pages: dict[int, list[tuple[Region, Any]]] = {}
+    for region, device in devices.items():
+        for page in range(region.base // PAGE, -(-(region.base + region.size) // PAGE)):
+            pages.setdefault(page * PAGE, []).append((region, device))
+    for page, there in pages.items():
+        yield page, PAGE, *_accesses(there)
+
+
+def _accesses(there: list[tuple[Region, Any]]) -> tuple[Callable[[int, int], int], Callable[[int, int, int], None]]:
+    """`read(address, size)` and `write(address, value, size)` for the devices of one page; between them is nothing."""
+
+    def read(address: int, size: int) -> int:
+        for (base, length), device in there:
+            if base <= address < base + length:
+                return int(device.read(address - base, size))
+        return 0
+
+    def write(address: int, value: int, size: int) -> None:
+        for (base, length), device in there:
+            if base <= address < base + length:
+                device.write(address - base, value, size)
+
+    return read, write
 
 
 def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[Any, ...]:
@@ -299,7 +349,7 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
 
     def halt(why: Stop) -> None:
         if (engine := this()) is not None:
-            engine.halted = why
+            engine._halt(why)
 
     def on_off() -> None:
         halt(Stop.OFF)
@@ -307,10 +357,13 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
     def on_reset() -> None:
         if (engine := this()) is not None:
             engine.uart.reset()
+            engine.rtc.reset()
         halt(Stop.RESET)
 
     def on_power(cpu: Vcpu, state: PowerState) -> None:
         """A vCPU that is ON_PENDING is started at its next turn."""
+        if (engine := this()) is not None and (core := engine._cpus.get(cpu.cpu_index)) is not None:
+            core.power = POWER[state]
 
     _driven.add(machine)
     notifier = Notifier(on_hotplug)

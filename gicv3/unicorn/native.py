@@ -1,14 +1,12 @@
-"""Unicorn's C interface without its Python wrapper, for calls made at every interrupt.
+"""Unicorn's C library as Python has loaded it: what the compiled half calls, and the hooks of one Uc.
 
-The wrapper converts every register value and re-raises through several layers: 3 us for one register. Prebuilt
-argument tuples on the plain function pointers take a tenth of that, so the adapter calls the library directly, on the
-handle that `unicorn.Uc` opened. Nothing here knows about interrupts.
+The wrapper converts every register value and re-raises through several layers: 3 us for one register. Callbacks and the
+run loop are therefore compiled (`_native`) and call the library directly, on the handle that `unicorn.Uc` opened.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import unicorn
@@ -16,6 +14,7 @@ from unicorn import arm64_const as reg
 from unicorn import unicorn_const as const
 
 from gicv3.errors import ConfigError, GicError
+from gicv3.unicorn import _native
 
 try:
     from unicorn.unicorn_py3.unicorn import uclib as _lib
@@ -29,58 +28,51 @@ class UnicornError(GicError):
     """Unicorn cannot do what the adapter needs; the text says what."""
 
 
-# Without argtypes ctypes passes prebuilt objects as they are, which halves the cost of a call. PYFUNCTYPE keeps the
-# GIL: right for register access, wrong for emu_start, during which other threads should run.
-def _function(name: str, keep_gil: bool = True) -> Any:
-    prototype = ctypes.PYFUNCTYPE(ctypes.c_int) if keep_gil else ctypes.CFUNCTYPE(ctypes.c_int)
-    return prototype(ctypes.cast(getattr(_lib, name), ctypes.c_void_p).value or 0)
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-_reg_read_batch = _function("uc_reg_read_batch")
-_reg_write_batch = _function("uc_reg_write_batch")
-context_save = _function("uc_context_save")
-_vmem_read = _function("uc_vmem_read")
-emu_start = _function("uc_emu_start", keep_gil=False)
-emu_stop = _function("uc_emu_stop")
+def _control(number: int, arguments: int, access: int) -> int:
+    """A `uc_control_type` with the number and the direction of its arguments, as unicorn.h packs them."""
+    return number | arguments << 26 | access << 30
 
-HOOK_SYSREG = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p)
-HOOK_INTR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-HOOK_MEM = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+
+def _errors(kind: str) -> int:
+    """The `uc_err` numbers of one kind of access, as a set of bits."""
+    return sum(1 << getattr(const, f"UC_ERR_{kind}_{why}") for why in ("UNMAPPED", "PROT", "UNALIGNED"))
+
+
+_FUNCTIONS = (
+    "uc_reg_read", "uc_reg_write", "uc_reg_write_batch", "uc_emu_start", "uc_emu_stop", "uc_vmem_translate",
+    "uc_vmem_read", "uc_ctl",
 )
-MMIO_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
-MMIO_WRITE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_void_p)
+_REGISTERS = (
+    "CP_REG", "ELR_EL1", "ESR_EL1", "FAR_EL1", "PC", "PSTATE", "SP", "SP_EL0", "SP_EL1", "VBAR_EL1", "X0", "X29", "X30",
+)
+_native.load(
+    {name: _address(getattr(_lib, name)) for name in _FUNCTIONS},
+    {name: getattr(reg, f"UC_ARM64_REG_{name}") for name in _REGISTERS}
+    | {
+        "TB_FLUSH": _control(const.UC_CTL_TB_FLUSH, 0, const.UC_CTL_IO_WRITE),
+        "TLB_FLUSH": _control(const.UC_CTL_TLB_FLUSH, 0, const.UC_CTL_IO_WRITE),
+        "TB_REMOVE": _control(const.UC_CTL_TB_REMOVE_CACHE, 2, const.UC_CTL_IO_WRITE),
+        "PROT_READ": const.UC_PROT_READ,
+        "PROT_EXEC": const.UC_PROT_EXEC,
+        "ERR_OK": const.UC_ERR_OK,
+        "ERRORS_FETCH": _errors("FETCH"),
+        "ERRORS_READ": _errors("READ"),
+        "ERRORS_WRITE": _errors("WRITE"),
+    },
+)
 
-OK = const.UC_ERR_OK
-PC = reg.UC_ARM64_REG_PC
-PSTATE = reg.UC_ARM64_REG_PSTATE
-SP = reg.UC_ARM64_REG_SP
-X0 = reg.UC_ARM64_REG_X0
-
-
-class CpReg(ctypes.Structure):
-    """`uc_arm64_cp_reg`: a system register by its encoding, with its value."""
-
-    _fields_ = [(name, ctypes.c_uint32) for name in ("crn", "crm", "op0", "op1", "op2")] + [("val", ctypes.c_uint64)]
-
-    def __init__(self, encoding: Encoding) -> None:
-        op0, op1, crn, crm, op2 = encoding
-        super().__init__(crn=crn, crm=crm, op0=op0, op1=op1, op2=op2)
-
-
+PHYSICAL_END = (1 << 48) - 1
+"""The last physical address of an Armv8.0 PE."""
 Encoding = tuple[int, int, int, int, int]
-CP_VALUE = CpReg.val.offset
-CP_KEY_SIZE = CP_VALUE - 4  # five words, then padding before the value
-
-
-def cp_key(encoding: Encoding) -> bytes:
-    """The bytes with which a `uc_arm64_cp_reg` for this (op0, op1, CRn, CRm, op2) starts: a hook's dictionary key."""
-    return bytes(CpReg(encoding))[:CP_KEY_SIZE]
 
 
 def check(status: int, what: str) -> None:
     """Raise `UnicornError` with Unicorn's own words when `status` is not UC_ERR_OK."""
-    if status != OK:
+    if status != const.UC_ERR_OK:
         raise UnicornError(f"Unicorn cannot {what}: {_lib.uc_strerror(status).decode()}")
 
 
@@ -111,57 +103,6 @@ def flush_translations(uc: Any) -> None:
 def map_memory(uc: unicorn.Uc, base: int, size: int, host: int) -> None:
     """Map `size` bytes of host memory at `host` as the guest's RAM at `base`; they must outlive the Uc."""
     check(_lib.uc_mem_map_ptr(uc._uch, base, size, const.UC_PROT_ALL, host), f"map {size:#x} bytes of RAM at {base:#x}")
-
-
-_PAGE = 4096
-_code = ctypes.create_string_buffer(_PAGE)
-_code_address = ctypes.c_void_p(ctypes.addressof(_code))
-_EXECUTE = ctypes.c_int(const.UC_PROT_EXEC)
-
-
-def read_code(handle: ctypes.c_void_p, pc: int, size: int) -> bytes:
-    """Up to `size` bytes, at most 4096, of what the guest executes from `pc` on, within its page; b"" if unmapped."""
-    size = min(size, _PAGE - pc % _PAGE)
-    status = _vmem_read(handle, ctypes.c_uint64(pc), _EXECUTE, _code_address, ctypes.c_size_t(size))
-    return _code.raw[:size] if status == OK else b""
-
-
-class RegisterBatch:
-    """A fixed list of registers that one call reads or writes.
-
-    Parameters: `handle`, an open Unicorn handle; `registers`, Unicorn register numbers or (op0, op1, CRn, CRm, op2).
-    `values` holds the values in order for plain registers, `cp[i].val` for system registers. Not thread-safe.
-    """
-
-    __slots__ = ("_arguments", "_pointers", "_storage", "cp", "ids", "values")
-
-    def __init__(self, handle: int, registers: Sequence[int | Encoding]) -> None:
-        count = len(registers)
-        self.ids = (ctypes.c_int * count)()
-        self._storage = (ctypes.c_uint64 * count)()
-        self._pointers = (ctypes.c_void_p * count)()
-        self.cp: dict[int, CpReg] = {}
-        for i, register in enumerate(registers):
-            if isinstance(register, int):
-                self.ids[i] = register
-                self._pointers[i] = ctypes.addressof(self._storage) + 8 * i
-            else:
-                self.ids[i] = reg.UC_ARM64_REG_CP_REG
-                self.cp[i] = CpReg(register)
-                self._pointers[i] = ctypes.addressof(self.cp[i])
-        self.values = memoryview(self._storage).cast("B").cast("Q")
-        self._arguments = (
-            ctypes.c_void_p(handle), ctypes.c_void_p(ctypes.addressof(self.ids)),
-            ctypes.c_void_p(ctypes.addressof(self._pointers)), ctypes.c_int(count),
-        )
-
-    def read(self) -> None:
-        """Read all of them into `values` and `cp`."""
-        _reg_read_batch(*self._arguments)
-
-    def write(self) -> None:
-        """Write all of them from `values` and `cp`, in order; a PC among them makes the running block end."""
-        _reg_write_batch(*self._arguments)
 
 
 _ARCH_NAMES = {
@@ -201,39 +142,43 @@ class Hooks:
         # Unicorn knows the callbacks by address only: they must live as long as the Uc does, whoever forgets the port.
         vars(uc).setdefault("_gicv3_hooks", set()).add(self)
 
-    def _add(self, kind: int, callback: Any, *extra: Any) -> None:
+    def _add(
+        self, kind: int, callback: str, data: object, *extra: Any, begin: int = 1, end: int = 0
+    ) -> None:
         handle = ctypes.c_size_t()
         status = _lib.uc_hook_add(
-            self._uc._uch, ctypes.byref(handle), kind, callback, None,
-            ctypes.c_uint64(1), ctypes.c_uint64(0), *extra,
+            self._uc._uch, ctypes.byref(handle), kind, ctypes.c_void_p(_native.CALLBACKS[callback]),
+            ctypes.c_void_p(id(data)), ctypes.c_uint64(begin), ctypes.c_uint64(end), *extra,
         )
         check(status, f"add a hook of kind {kind}")
-        self._alive.append(callback)
+        self._alive.append(data)
         self._hooks.append(handle)
 
-    def sysreg(self, read: Callable[..., int], write: Callable[..., int]) -> None:
-        """Call `read(handle, Xt, cp_reg address, None)` at each MRS and `write(...)` at each MSR; 1 means handled."""
-        self._add(const.UC_HOOK_INSN, HOOK_SYSREG(read), ctypes.c_int(reg.UC_ARM64_INS_MRS))
-        self._add(const.UC_HOOK_INSN, HOOK_SYSREG(write), ctypes.c_int(reg.UC_ARM64_INS_MSR))
+    def sysreg(self, port: _native.Port) -> None:
+        """Have `port` asked at each MRS and MSR."""
+        self._add(const.UC_HOOK_INSN, "mrs", port, ctypes.c_int(reg.UC_ARM64_INS_MRS))
+        self._add(const.UC_HOOK_INSN, "msr", port, ctypes.c_int(reg.UC_ARM64_INS_MSR))
 
-    def sys(self, callback: Callable[..., int]) -> None:
-        """Call `callback(handle, Xt, cp_reg address, None)` at each SYS (cache and TLB maintenance)."""
-        self._add(const.UC_HOOK_INSN, HOOK_SYSREG(callback), ctypes.c_int(reg.UC_ARM64_INS_SYS))
+    def vcpu(self, core: _native.Core, ram: tuple[int, int]) -> None:
+        """Have `core` called at each instruction, SYS, synchronous exception, and access to nothing but `ram`."""
+        self._add(const.UC_HOOK_CODE, "code", core)
+        self._add(const.UC_HOOK_INSN, "sys", core, ctypes.c_int(reg.UC_ARM64_INS_SYS))
+        self._add(const.UC_HOOK_INTR, "exception", core)
+        # Where such a hook applies no store is ever fast: RAM, which is always there, is spared.
+        base, size = ram
+        for begin, end in ((0, base - 1), (base + size, PHYSICAL_END)):
+            self._add(const.UC_HOOK_MEM_INVALID, "invalid_memory", core, begin=begin, end=end)
 
-    def interrupt(self, callback: Callable[..., None]) -> None:
-        """Call `callback(handle, number, None)` at each synchronous exception."""
-        self._add(const.UC_HOOK_INTR, HOOK_INTR(callback))
-
-    def invalid_memory(self, callback: Callable[..., bool]) -> None:
-        """Call `callback(handle, kind, address, size, value, None)` at each access to nothing; False ends the run."""
-        self._add(const.UC_HOOK_MEM_INVALID, HOOK_MEM(callback))
-
-    def mmio(self, base: int, size: int, read: Callable[..., int], write: Callable[..., None]) -> None:
-        """Map a device: `read(handle, offset, size, None)` and `write(handle, offset, size, value, None)`."""
-        callbacks = MMIO_READ(read), MMIO_WRITE(write)
-        status = _lib.uc_mmio_map(self._uc._uch, base, size, callbacks[0], None, callbacks[1], None)
+    def mmio(self, base: int, size: int, kind: str, data: _native.Frames) -> None:
+        """Map `data` as a device of `kind` "gic" or "device"."""
+        pointer = ctypes.c_void_p(id(data))
+        status = _lib.uc_mmio_map(
+            self._uc._uch, base, size,
+            ctypes.c_void_p(_native.CALLBACKS[f"{kind}_read"]), pointer,
+            ctypes.c_void_p(_native.CALLBACKS[f"{kind}_write"]), pointer,
+        )
         check(status, f"map {size:#x} bytes of MMIO at {base:#x}")
-        self._alive.extend(callbacks)
+        self._alive.append(data)
         self._regions.append((base, size))
 
     def close(self) -> None:

@@ -1,0 +1,338 @@
+# One Unicorn vCPU wired to one PE: its accesses to the GIC, and interrupts taken.
+
+cdef enum:
+    KIND_UNICORN = 0            # what a Port does with an encoding of op0 = 3: leave it to Unicorn,
+    KIND_ICC = 1                # ask the GIC,
+    KIND_CONSTANT = 2           # answer with constants[0], ...; reads only,
+    KIND_TIMER = 16             # or ask the vCPU of a machine
+    MAX_CONSTANTS = 4
+
+    LINE_IRQ = 1
+    LINE_FIQ = 2
+    LINES = 3
+
+    PSTATE_SPSEL = 1
+    PSTATE_EL = 3 << 2
+    PSTATE_EL1H = 5
+    PSTATE_F = 1 << 6
+    PSTATE_I = 1 << 7
+    PSTATE_DAIF = 0x3C0
+    PSTATE_SS_IL = 3 << 20
+
+    VECTOR_SYNC = 0x000
+    VECTOR_IRQ = 0x080
+    VECTOR_FIQ = 0x100
+
+cdef u32 EL1H_MASKED = 0x3C5
+# N, Z, C, V and PAN go into the handler as they were.
+cdef u32 PSTATE_KEPT = 0xF0400000
+
+cdef u32 SPSR_EL1 = 0xC200      # op0 3, op1 0, CRn 4, CRm 0, op2 0
+
+
+cdef class Port:
+    """What Unicorn's callbacks get: the handle, the PE, and, in a machine, where the vCPU's own registers are.
+
+    Thread safety: none; for the thread that runs the Uc.
+    """
+
+    cdef void *uc
+    cdef readonly Gic gic
+    cdef readonly u32 pe
+    cdef public object error
+    """The first exception that a callback raised while the guest ran, or None."""
+    cdef bytes table
+    cdef const u8 *kinds
+    cdef u64[4] constants
+    # Addresses in Unicorn's state, NULL outside a machine: there only its interface may be used.
+    cdef u64 *x
+    cdef u64 *direct_pc
+    cdef u32 *pstate
+    cdef u64 *daif
+    cdef u64 *elr
+    cdef u64 *spsr
+    cdef u64 *vbar
+    cdef u32 *syndrome
+    cdef u64 *address
+    cdef readonly u64 entered
+    """The vector at which the last exception was taken."""
+
+    def connect(self, Gic gic not None, handle, u32 pe, bytes table, constants):
+        """Say what `uc` is wired to; `table` has a KIND_* for each encoding of op0 3, `constants` up to four values."""
+        self.uc = <void *><size_t>handle
+        self.gic = gic
+        self.pe = pe
+        self.table = table
+        self.kinds = <const u8 *>table
+        for index, value in enumerate(constants):
+            self.constants[index] = value
+
+    def find(self, x0, offsets):
+        """Say where Unicorn keeps X0, and the other registers by their offsets from it."""
+        cdef char *base = <char *><size_t>x0
+        self.x = <u64 *>base
+        self.direct_pc = <u64 *>(base + <int64_t>offsets.pc)
+        self.pstate = <u32 *>(base + <int64_t>offsets.pstate)
+        self.daif = <u64 *>(base + <int64_t>offsets.daif)
+        self.elr = <u64 *>(base + <int64_t>offsets.elr)
+        self.spsr = <u64 *>(base + <int64_t>offsets.spsr)
+        self.vbar = <u64 *>(base + <int64_t>offsets.vbar)
+        self.syndrome = <u32 *>(base + <int64_t>offsets.syndrome)
+        self.address = <u64 *>(base + <int64_t>offsets.address)
+
+    @property
+    def pc(self):
+        """The guest's program counter: where the next `emu_start` has to begin."""
+        return read_register(self.uc, REG_PC)
+
+    def take_interrupt(self):
+        """Enter the guest's IRQ or FIQ vector if an interrupt is pending and PSTATE lets it through.
+
+        Returns: whether it was entered; `pc` then is the vector. Raises: what a callback raised while the guest ran.
+        """
+        cdef u64 pc
+        self.raise_error()
+        pc = read_register(self.uc, REG_PC)
+        if not enter_interrupt(self, pc):
+            return False
+        write_register(self.uc, REG_PC, self.entered)
+        return True
+
+    def raise_error(self):
+        """Raise, once, the exception that a callback raised while the guest ran."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    cdef void fail(self, error):
+        """Keep the first exception and end the run."""
+        if self.error is None:
+            self.error = error
+            self.on_failure(error)
+        self.stop()
+
+    def on_failure(self, error):
+        """Called with the first exception that a callback raised."""
+
+    cdef void stop(self) noexcept nogil:
+        """End the run after this instruction, or block where nothing counts instructions."""
+        uc_emu_stop(self.uc)
+
+    cdef void changed(self) noexcept nogil:
+        """The guest has written something from which an interrupt may follow."""
+
+    cdef u32 read_timer(self, u32 register, u32 encoding) noexcept nogil:
+        return 0
+
+    cdef u32 write_timer(self, u32 encoding, u64 value) noexcept nogil:
+        return 0
+
+
+cdef void drain(Port port) noexcept nogil:
+    """Run the GIC's `on_line`, if it has one, for what an access has changed."""
+    if <void *>port.gic._on_line != <void *>None:
+        with gil:
+            try:
+                port.gic.drain()
+            except BaseException as error:
+                port.fail(error)
+
+
+cdef inline bint privileged(Port port) noexcept nogil:
+    if port.pstate != NULL:
+        return port.pstate[0] & PSTATE_EL != 0
+    return read_register(port.uc, REG_PSTATE) & PSTATE_EL != 0
+
+
+cdef inline bint masked(Port port, u32 lines) noexcept nogil:
+    """Whether PSTATE keeps back all of `lines`."""
+    cdef u64 daif = port.daif[0] if port.daif != NULL else read_register(port.uc, REG_PSTATE)
+    return not ((lines & LINE_FIQ and not daif & PSTATE_F) or (lines & LINE_IRQ and not daif & PSTATE_I))
+
+
+cdef void enter(Port port, u32 vector, u64 resume) noexcept nogil:
+    """Take an exception to EL1: everything but the PC, which becomes `entered`."""
+    cdef u32 pstate = <u32>read_register(port.uc, REG_PSTATE)
+    cdef u64 stack
+    if pstate & 15 == PSTATE_EL1H and port.x != NULL:
+        # Neither level nor stack pointer changes: nothing that Unicorn has derived from them becomes wrong.
+        port.elr[0] = resume
+        port.spsr[0] = pstate
+        port.daif[0] = PSTATE_DAIF
+        port.pstate[0] &= ~<u32>PSTATE_SS_IL
+        port.entered = port.vbar[0] + 0x200 + vector
+        return
+    port.entered = read_register(port.uc, REG_VBAR_EL1) + vector
+    if not pstate & PSTATE_EL:
+        port.entered += 0x400
+    elif pstate & PSTATE_SPSEL:
+        port.entered += 0x200
+    if not pstate & PSTATE_SPSEL:
+        # Unicorn keeps the stack pointer in use apart from the banked ones and swaps them only in its own entries.
+        stack = read_register(port.uc, REG_SP)
+        write_register(port.uc, REG_SP_EL0, stack)
+        write_register(port.uc, REG_SP, read_register(port.uc, REG_SP_EL1))
+    write_register(port.uc, REG_PSTATE, pstate & PSTATE_KEPT | EL1H_MASKED)
+    write_register(port.uc, REG_ELR_EL1, resume)
+    write_system(port.uc, SPSR_EL1, pstate)
+
+
+cdef bint enter_interrupt(Port port, u64 resume) noexcept nogil:
+    """Take what the lines ask for and PSTATE lets through; `resume` is where ERET goes back to."""
+    cdef u32 lines = port.gic.c_lines(port.pe) & LINES
+    cdef u64 daif
+    if not lines:
+        return False
+    daif = port.daif[0] if port.daif != NULL else read_register(port.uc, REG_PSTATE)
+    if lines & LINE_FIQ and not daif & PSTATE_F:
+        enter(port, VECTOR_FIQ, resume)
+    elif lines & LINE_IRQ and not daif & PSTATE_I:
+        enter(port, VECTOR_IRQ, resume)
+    else:
+        return False
+    return True
+
+
+# System registers. A hook answers 1 for "handled"; 0 leaves the access to Unicorn, which makes it UNDEFINED.
+
+cdef inline void set_result(Port port, u32 register, u64 value) noexcept nogil:
+    if port.x != NULL and REG_X0 <= <int>register <= REG_X0 + 28:
+        port.x[register - REG_X0] = value
+    else:
+        write_register(port.uc, register, value)
+
+
+cdef inline void jump(Port port, u64 target) noexcept nogil:
+    """Go on at `target` after a hook at whose end Unicorn leaves the block."""
+    cdef void *value = &target
+    if port.direct_pc != NULL:
+        port.direct_pc[0] = target
+    else:
+        # Unlike a single write, a batch leaves nothing behind that would confuse a later stop.
+        uc_reg_write_batch(port.uc, &REG_PC, &value, 1)
+
+
+cdef inline u64 current_pc(Port port) noexcept nogil:
+    return port.direct_pc[0] if port.direct_pc != NULL else read_register(port.uc, REG_PC)
+
+
+cdef u32 on_mrs(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
+    cdef u32 encoding = cp.op0 << 14 | cp.op1 << 11 | cp.crn << 7 | cp.crm << 3 | cp.op2
+    cdef u64 value = 0
+    cdef u8 kind
+    if cp.op0 != 3:
+        return 0
+    kind = port.kinds[encoding & 0x3FFF]
+    if kind == KIND_UNICORN:
+        return 0
+    if kind == KIND_ICC:
+        if not privileged(port):
+            return 0
+        port.gic.lock()
+        if port.gic.c_sysreg_access(port.pe, encoding, &value, False):
+            port.gic.unlock()
+            return 0
+        port.gic.unlock()
+        drain(port)
+        set_result(port, register, value)
+        # Unicorn does not know the register: for it the instruction is undefined unless the PC has moved on.
+        jump(port, current_pc(port) + 4)
+        port.changed()
+        return 1
+    if kind < KIND_CONSTANT + MAX_CONSTANTS:
+        set_result(port, register, port.constants[kind - KIND_CONSTANT])
+        return 1
+    return port.read_timer(register, encoding)
+
+
+cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
+    cdef u32 encoding = cp.op0 << 14 | cp.op1 << 11 | cp.crn << 7 | cp.crm << 3 | cp.op2
+    cdef u64 value = cp.val
+    cdef u64 next_pc
+    cdef u8 kind
+    if cp.op0 != 3:
+        return 0
+    kind = port.kinds[encoding & 0x3FFF]
+    if kind == KIND_ICC:
+        if not privileged(port):
+            return 0
+        port.gic.lock()
+        if port.gic.c_sysreg_access(port.pe, encoding, &value, True):
+            port.gic.unlock()
+            return 0
+        port.gic.unlock()
+        drain(port)
+        next_pc = current_pc(port) + 4
+        jump(port, port.entered if enter_interrupt(port, next_pc) else next_pc)
+        port.changed()
+        return 1
+    return port.write_timer(encoding, value) if kind == KIND_TIMER else 0
+
+
+# Memory-mapped registers
+
+cdef class Frames:
+    """A range of addresses behind which a GIC's frames are; what a port hands to Unicorn with its callbacks."""
+
+    cdef Port port
+    cdef u64 base
+
+    def __init__(self, Port port not None, base):
+        self.port = port
+        self.base = base
+
+
+@cython.final
+cdef class Device(Frames):
+    """A range of addresses behind which is a device in Python: `read(address, size)`, `write(address, value, size)`."""
+
+    cdef object read
+    cdef object write
+
+    def __init__(self, Port port not None, base, read, write):
+        super().__init__(port, base)
+        self.read = read
+        self.write = write
+
+
+cdef u64 on_gic_read(void *uc, u64 offset, u32 size, Frames frames) noexcept nogil:
+    cdef u64 value
+    frames.port.gic.lock()
+    value = frames.port.gic.c_mmio_read(frames.base + offset, size, False)
+    frames.port.gic.unlock()
+    return value
+
+
+cdef void on_gic_write(void *uc, u64 offset, u32 size, u64 value, Frames frames) noexcept nogil:
+    frames.port.gic.lock()
+    frames.port.gic.c_mmio_write(frames.base + offset, value, size, False)
+    frames.port.gic.unlock()
+    drain(frames.port)
+    frames.port.changed()
+
+
+cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept with gil:
+    try:
+        return device.read(device.base + offset, size)
+    except BaseException as error:
+        device.port.fail(error)
+        return 0
+
+
+cdef void on_device_write(void *uc, u64 offset, u32 size, u64 value, Device device) noexcept with gil:
+    try:
+        device.write(device.base + offset, value, size)
+    except BaseException as error:
+        device.port.fail(error)
+    device.port.changed()
+
+
+CALLBACKS = {
+    "mrs": <size_t>&on_mrs,
+    "msr": <size_t>&on_msr,
+    "gic_read": <size_t>&on_gic_read,
+    "gic_write": <size_t>&on_gic_write,
+    "device_read": <size_t>&on_device_read,
+    "device_write": <size_t>&on_device_write,
+}
+"""Addresses of the functions to register with Unicorn, by name; each takes an object of here as its user data."""
