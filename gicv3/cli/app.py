@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -82,3 +83,31 @@ def qmp(
     from gicv3.cli.qmp import run
 
     raise typer.Exit(run(listen, cpus, max_cpus, guest, unplug_timeout))
+
+
+@app.command()
+def stress(
+    max_cpus: Annotated[int, typer.Option(min=2, max=65536, help="Possible vCPUs.")] = 256,
+    cycles: Annotated[int, typer.Option(min=1, help="Unplugs after which a run ends.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed is the same run; the first of several.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds that follow each other, on all cores.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes for several runs; by default one a core.")] = None,
+    check_every: Annotated[int, typer.Option(min=1, help="Plugs and unplugs between two checks of everything.")] = 1000,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a run ends.")] = None,
+    its: Annotated[bool, typer.Option("--its", help="With LPIs and an ITS.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report: NAME.json, or NAME.html with plots.")] = None,
+) -> None:
+    """Plug and unplug vCPUs at random, amid failing notifiers, refused requests, interrupts, resets and reads.
+
+    Every invariant is checked now and then. A failure is shrunk to a short script, and the exit status is 1.
+    """
+    try:
+        from gicv3.cli.stress import run
+        from gicv3.stress import StressConfig
+    except ImportError as error:
+        typer.echo(f"FAILED: {error}")
+        raise typer.Exit(1) from error
+    config = StressConfig(
+        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, its=its
+    )
+    raise typer.Exit(run(config, seeds, jobs, report))

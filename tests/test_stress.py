@@ -1,0 +1,239 @@
+"""The stress loop: it repeats, it finds what is broken, and it says so in a few steps."""
+
+import concurrent.futures
+import json
+import re
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from required import unavailable
+
+from gicv3.errors import ConfigError
+from gicv3.hotplug import CpuHotplugHandler, HotplugEvent, HotplugStage
+from gicv3.stress import Action, Report, Step, StressConfig, replay, run, run_seeds, write
+from gicv3.stress.steps import WEIGHTS, generate
+from gicv3.stress.world import World
+
+ROOT = Path(__file__).parents[1]
+SMALL = StressConfig(max_cpus=24, cycles=300, check_every=100)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_cpus", 1), ("max_cpus", 65537), ("cycles", 0), ("check_every", 0), ("duration", 0.0)],
+)
+def test_a_configuration_out_of_range_is_refused(field, value):
+    with pytest.raises(ConfigError, match=f"{field} must be .*got {value}"):
+        StressConfig(**{field: value})
+
+
+def test_a_seed_is_the_same_run_and_another_is_another():
+    def outcome(seed):
+        report = run(StressConfig(max_cpus=24, cycles=300, check_every=100, seed=seed))
+        assert report.ok, str(report)
+        last = report.samples[-1]
+        return report.steps, report.cycles, last.operations, last.plugged, last.interrupts
+
+    assert outcome(1) == outcome(1) != outcome(2)
+
+
+@pytest.mark.parametrize("max_cpus", [2, 3, 17, 300])
+def test_a_machine_of_any_size_survives(max_cpus):
+    report = run(StressConfig(max_cpus=max_cpus, cycles=500, check_every=250))
+    assert report.ok, str(report)
+    assert report.cycles == 500
+    assert len(report.samples) >= 4
+    assert report.samples[-1].interrupts > 0
+
+
+def test_every_action_is_taken_and_does_something():
+    config = StressConfig(max_cpus=8, seed=3)
+    assert {step.action for step in islice(generate(config), 150_000)} >= WEIGHTS.keys() - {
+        Action.RESET
+    }  # that is rare
+    world = World(config)
+    changed = set()
+
+    def facts():
+        powers = [cpu.power_state for cpu in world.machine.cpus.values()]
+        return world.gic.state_digest(), len(world.asked), world.interrupts, powers, len(world.machine.timers)
+
+    for turn in range(300):
+        for action in WEIGHTS:
+            if action is Action.RESET and turn % 10:
+                continue
+            before = facts()
+            world.do(Step(action, 1 + turn % 7, turn * 0x9E37_79B9 & 0xFFFF_FFFF))
+            if facts() != before:
+                changed.add(action)
+    world.check()
+    assert world.operations > 300
+    assert WEIGHTS.keys() - changed == {Action.FAIL_PLUG, Action.REFUSED, Action.READ, Action.SAVE}
+
+
+def broken_unplug(skip):
+    """`CpuHotplugHandler.unplug` without one of its steps."""
+
+    def unplug(self, cpu):
+        if self.hotplug_events:
+            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
+            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
+            self._undo.push(self._tell_back, event)
+        if skip != "save":
+            self._undo.push(self._set_wires, cpu, True)
+            self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
+        if skip != "wires":
+            self.unwire_gic_cpu_irqs(cpu)
+        if skip != "gic":
+            self.update_gic(cpu, False)
+        if skip != "forget":
+            self._forget(cpu)
+
+    return unplug
+
+
+def test_the_planted_defects_differ_from_what_is_right_in_one_step_only(monkeypatch):
+    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug(None))
+    assert run(SMALL).ok
+
+
+@pytest.mark.parametrize("skip", ["save", "wires", "gic", "forget"])
+def test_an_unplug_that_skips_a_step_is_found_and_shrunk(skip, monkeypatch):
+    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug(skip))
+    config = StressConfig(max_cpus=512, cycles=3000, check_every=500, seed=7)
+    report = run(config)
+    assert not report.ok
+    failure = report.failure
+    assert 1 <= len(failure.script) <= 10
+    assert failure.max_cpus <= 64
+    text = str(report)
+    assert text.startswith("FAILED: seed 7")
+    assert text.endswith("\n".join(f"  {step}" for step in failure.script))
+    small = StressConfig(max_cpus=failure.max_cpus)
+    # Each defect has an error of its own.
+    with pytest.raises(Exception) as caught:
+        replay(small, failure.script)
+    assert failure.error.startswith(type(caught.value).__name__)
+    # The step named is the first: the run is fine up to it.
+    replay(config, islice(generate(config), min(failure.step, 40)))
+    monkeypatch.undo()
+    replay(small, failure.script)
+
+
+def test_the_report_is_json_and_a_page_with_or_without_plots(tmp_path, monkeypatch):
+    report = run(SMALL)
+    write(tmp_path / "out.json", [report, report])
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert [entry["ok"] for entry in data] == [True, True]
+    assert data[0]["config"]["max_cpus"] == 24
+    assert data[0]["samples"][-1]["operations"] == report.samples[-1].operations
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    write(tmp_path / "out.html", [report])
+    page = (tmp_path / "out.html").read_text()
+    assert "pip install matplotlib" in page
+    assert "OK: seed 1: 300 cycles on 24 vCPUs" in page
+
+
+def test_the_page_has_plots(tmp_path):
+    script = (
+        "import sys; from gicv3.stress import *; "
+        "write(sys.argv[1], [run(StressConfig(max_cpus=24, cycles=300, check_every=100))])"
+    )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        unavailable("matplotlib is not installed: pip install matplotlib")
+    page = tmp_path / "stress.html"
+    subprocess.run([sys.executable, "-c", script, str(page)], check=True, cwd=ROOT)
+    assert page.read_text().count("<svg") == 1
+
+
+def test_seeds_run_on_any_executor_and_come_back_in_order():
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        told = []
+        reports = run_seeds(SMALL, [5, 3, 4], executor, told.append)
+    assert [report.config.seed for report in reports] == [5, 3, 4]
+    assert told == reports
+    assert all(isinstance(report, Report) and report.ok for report in reports)
+
+
+def command(*arguments):
+    run = [sys.executable, "-c", "from gicv3.cli import main; main()", "stress", *map(str, arguments)]
+    return subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_the_command_runs_seeds_in_processes_and_writes_a_report(tmp_path):
+    done = command("--max-cpus", 24, "--cycles", 200, "--seeds", 2, "--jobs", 1, "--report", tmp_path / "out.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^OK: seed (\d+): 200 cycles on 24 vCPUs", done.stdout, re.MULTILINE) == ["1", "2"]
+    assert [entry["config"]["seed"] for entry in json.loads((tmp_path / "out.json").read_text())] == [1, 2]
+
+
+def test_the_command_ends_in_time():
+    done = command("--max-cpus", 24, "--cycles", 10**9, "--check-every", 50, "--duration", "0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("OK: seed 1: ")
+
+
+def test_a_failing_command_says_how_to_repeat_it(monkeypatch, capsys):
+    from gicv3.cli import stress
+
+    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug("gic"))
+    config = StressConfig(max_cpus=24, cycles=300, check_every=100, seed=9)
+    assert stress.run(config, 1, None, None) == 1
+    out = capsys.readouterr().out
+    assert "FAILED: seed 9: " in out
+    assert out.endswith("again: gicv3 stress --max-cpus 24 --check-every 100 --seed 9\n")
+
+
+OTHERS = """
+import gicv3
+
+def test_good(gic_stress):
+    assert gic_stress(max_cpus=8, cycles=50, check_every=25).cycles == 50
+
+def test_bad(gic_stress, monkeypatch):
+    monkeypatch.setattr(gicv3.VirtMachine, "_forget", lambda self, cpu: None)
+    gic_stress(max_cpus=8, cycles=50, check_every=25)
+"""
+
+
+def test_the_fixture_passes_and_fails_the_tests_of_others(tmp_path):
+    (tmp_path / "test_others.py").write_text(OTHERS)
+    pytest_there = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "gicv3.pytest_plugin",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(pytest_there, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "FAILED: seed 1: " in done.stdout
+    assert re.search(r"\d+ steps on \d+ possible vCPUs lead there:", done.stdout)
+
+
+def test_dask_runs_the_seeds_as_the_docs_show():
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        unavailable("dask.distributed is not installed: pip install 'dask[distributed]'")
+    example = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(ROOT / "examples/stress_cluster.py"),
+        "--seeds",
+        "2",
+        "--cycles",
+        "200",
+    ]
+    done = subprocess.run(example, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^OK: seed (\d+): 200 cycles", done.stdout, re.MULTILINE) == ["1", "2"]
