@@ -97,9 +97,9 @@ def test_guest_that_stops_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_guest_that_never_gets_there_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(demo, "PATIENCE", 0.0)
+    monkeypatch.setattr(demo, "PATIENCE", 0)
     assert demo.run(interrupts=10, quantum=1000, plain=True) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "FAILED: the guest did not boot within 0 s"
+    assert capsys.readouterr().out.splitlines()[-1] == "FAILED: the guest did not boot: nothing moved for 0 ticks"
 
 
 def test_version_names_what_matters() -> None:
