@@ -2,7 +2,6 @@
 
 import gc
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -38,8 +37,11 @@ def command(*arguments):
         try:
             yield process, process.stdout.readline().removeprefix("listening at ").strip()
         finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait() == 0
+            process.terminate()
+            try:
+                assert process.wait(timeout=60) == 0
+            finally:
+                process.kill()
 
 
 def test_the_shell_session_of_the_docs_is_what_happens(qemu_qmp, tmp_path):
@@ -90,7 +92,7 @@ def test_quit_ends_the_command_and_a_bad_address_fails(tmp_path):
     with command("--listen", f"unix:{path}") as (process, _), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b'{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n')
-        assert process.wait() == 0
+        assert process.wait(timeout=60) == 0
     run = [sys.executable, "-c", "from gicv3.cli import main; main()", "qmp", "--listen", "tcp:0.0.0.0:1"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 1

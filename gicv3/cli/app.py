@@ -78,7 +78,7 @@ def qmp(
 ) -> None:
     """Serve QMP for a machine without a guest: plug and unplug its vCPUs with QEMU's own tools.
 
-    It prints one line for each address it listens at, and ends when a client sends quit.
+    It prints one line for each address it listens at, and ends when a client sends quit, or a signal to end comes.
     """
     from gicv3.cli.qmp import run
 

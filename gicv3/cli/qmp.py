@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 from gicv3 import GicError
@@ -13,14 +14,12 @@ from gicv3.qmp.guest import Answer, StandInGuest
 
 
 def run(listen: Sequence[str], cpus: int, max_cpus: int, answer: Answer, timeout: float | None) -> int:
-    """Serve until a client sends quit or the user interrupts. Returns: the exit status."""
+    """Serve until a client sends quit, or a signal to end comes. Returns: the exit status."""
     try:
         asyncio.run(_serve(listen, cpus, max_cpus, answer, timeout))
     except (GicError, OSError) as error:
         print(f"FAILED: {error}")
         return 1
-    except KeyboardInterrupt:
-        pass
     return 0
 
 
@@ -33,6 +32,8 @@ async def _serve(listen: Sequence[str], cpus: int, max_cpus: int, answer: Answer
         for address in listen:
             print(f"listening at {await server.listen(address)}", flush=True)
         quitting = asyncio.create_task(server.wait_quit())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, quitting.cancel)
         while not quitting.done():
             await asyncio.wait([quitting], timeout=timeout)
             machine.expire_unplug_requests()
