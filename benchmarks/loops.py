@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .subjects import gathered, gic_plug, machine_plug, pair, python_cycle
+from . import subjects
+from .subjects import BatchCycle, gathered, gic_plug, machine_plug, pair, python_cycle
 
 CYCLES = 500
 """Plug cycles of one sample."""
@@ -15,7 +16,7 @@ CYCLES = 500
 class Loop:
     """A loop that does `operations` operations a sample; `run` takes a seed and returns ns."""
 
-    run: Callable[[int], int]
+    run: Callable[[int], float]
     operations: int
 
     def __call__(self, seed: int) -> float:
@@ -23,8 +24,15 @@ class Loop:
         return self.run(seed) / self.operations
 
 
+def batch(n_pe: int, shared: bool) -> Loop:
+    """The cycles of ppi(), or of spi(), by one call of `GICv3.batch.cycle`."""
+    count = 200_000 if n_pe > 10_000 and not shared else 50_000
+    subject = BatchCycle(pair(n_pe), shared, count)
+    return Loop(lambda seed: subject.run(), count)
+
+
 def ppi(n_pe: int, floor: bool) -> Loop:
-    """Raise, acknowledge, lower and end a random PPI on a random PE."""
+    """Raise, acknowledge, lower and end a random PPI on a random PE: four calls of the C API."""
     subject = pair(n_pe)
     # Of many PEs most are visited before the clock starts, because the other side has just had the caches.
     count, warm = (200_000, n_pe) if n_pe > 10_000 else (50_000, 2_000)
@@ -38,7 +46,7 @@ def ppi_from_python(n_pe: int) -> Loop:
 
 
 def spi(n_pe: int, floor: bool) -> Loop:
-    """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE."""
+    """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE: as ppi()."""
     subject = pair(n_pe)
     return Loop(lambda seed: subject.spi_cycle(floor, 50_000, seed, 2_000), 50_000)
 
@@ -90,3 +98,19 @@ def plug_machine(max_cpus: int) -> Loop:
     """device_add, device_del and the guest's eject, on random slots of a machine with one vCPU plugged."""
     subject = machine_plug(max_cpus)
     return Loop(lambda seed: subject.cycles(CYCLES, seed), CYCLES)
+
+
+def fill(max_cpus: int) -> Loop:
+    """device_add of every vCPU of fresh machines."""
+    machines = max(1, 4_000 // max_cpus)
+    return Loop(lambda seed: subjects.fill(max_cpus, machines, seed), machines * (max_cpus - 1))
+
+
+def construct(max_cpus: int) -> Loop:
+    """Make a machine of which one vCPU is plugged."""
+    return Loop(lambda seed: subjects.construct(max_cpus), 1)
+
+
+def constant(value: float) -> Loop:
+    """Not a loop: a budget to compare with, or a size."""
+    return Loop(lambda seed: value, 1)

@@ -2,6 +2,7 @@
 
 Every ratio compares two loops measured in turn, in one run, in CPU time of this thread; it is the median over the turns
 of (this / that), with the quartiles behind it. Nanoseconds are medians too and serve to read the ratios by.
+With --check the exit status is 1 when a ratio is over its limit.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import gicv3
 from . import loops
 from .build import FLAGS, compiler
 from .loops import Loop
-from .subjects import PLUG_SIZES, SIZES
+from .subjects import PLUG_SIZES, SIZES, bytes_per_cpu
 
 HERE = Path(__file__).resolve().parent
 
@@ -63,9 +64,18 @@ def compare(question: str, n_pe: int, ours: Loop, theirs: Loop, turns: int, limi
 def cycle_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
     """Raise, acknowledge, lower, end."""
     for n_pe in sizes:
-        yield compare("PPI cycle / floor", n_pe, loops.ppi(n_pe, False), loops.ppi(n_pe, True), turns, limit=4.0)
+        limit = 2.0 if n_pe < 65_536 else 1.5
+        yield compare(
+            "PPI cycle by gic.batch / floor", n_pe, loops.batch(n_pe, False), loops.ppi(n_pe, True), turns, limit
+        )
     for n_pe in sizes:
-        yield compare("SPI cycle / floor", n_pe, loops.spi(n_pe, False), loops.spi(n_pe, True), turns)
+        yield compare(
+            "SPI cycle by gic.batch / floor", n_pe, loops.batch(n_pe, True), loops.spi(n_pe, True), turns, 2.0
+        )
+    for n_pe in sizes:
+        yield compare("PPI cycle by the C API / floor", n_pe, loops.ppi(n_pe, False), loops.ppi(n_pe, True), turns, 4.0)
+    for n_pe in sizes:
+        yield compare("SPI cycle by the C API / floor", n_pe, loops.spi(n_pe, False), loops.spi(n_pe, True), turns)
     for n_pe in sizes:
         yield compare(
             "PPI cycle by Python calls / in C", n_pe, loops.ppi_from_python(n_pe), loops.ppi(n_pe, False), turns
@@ -82,7 +92,7 @@ def drain_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
     for depth in (1, 32, 988):
         ours, theirs = (loops.spi_drain(64, depth, floor) for floor in (False, True))
         yield compare(f"{depth} SPIs pending on one PE / floor", 64, ours, theirs, turns)
-    yield compare("988 SPIs pending / 1 pending, per SPI", 64, many, one, turns)
+    yield compare("988 SPIs pending / 1 pending, per SPI", 64, many, one, turns, limit=2.0)
 
 
 def lookup_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
@@ -102,7 +112,29 @@ def broadcast_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
         for n_pe in sizes:
             if n_pe > 1:
                 ours, theirs = (loops.broadcast(n_pe, floor)[part] for floor in (False, True))
-                yield compare(name, n_pe, ours, theirs, turns)
+                yield compare(name, n_pe, ours, theirs, turns, limit=2.0 if n_pe >= 4096 else None)
+
+
+def machine_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
+    """What a large machine costs to make and to fill, against budgets and against a small one."""
+    small, large = PLUG_SIZES[0], PLUG_SIZES[-1]
+    turns = min(turns, 5)  # a second each
+    if large not in sizes:
+        return
+    yield compare("make a machine, ns / 0.5 s", large, loops.construct(large), loops.constant(5e8), turns, limit=1.0)
+    core, total = bytes_per_cpu(large)
+    for name, size, budget in (("in the core", core, 1024), ("in all", total, 2048)):
+        yield compare(
+            f"bytes a possible vCPU, {name} / {budget}", large, loops.constant(size), loops.constant(budget), turns, 1.0
+        )
+    yield compare(
+        "device_add of every vCPU, ns each / 10 us", large, loops.fill(large), loops.constant(1e4), turns, 1.0
+    )
+    for n_pe in sizes:
+        limit = 1.3 if n_pe == large else None
+        yield compare(
+            f"device_add of every vCPU, n / {small} PEs", n_pe, loops.fill(n_pe), loops.fill(small), turns, limit
+        )
 
 
 def plug_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
@@ -181,14 +213,15 @@ def table(rows: list[Row]) -> str:
     return "\n".join(line(texts) for texts in (head, rule, *cells))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print the table, and write the JSON when asked to."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the table, and write the JSON when asked to; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ratios", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE as well")
     parser.add_argument("--turns", type=int, default=15, help="turns of each comparison, at least 3 (default: 15)")
     parser.add_argument(
         "--sizes", default=",".join(map(str, SIZES)), help="numbers of PEs, with commas (default: %(default)s)"
     )
+    parser.add_argument("--check", action="store_true", help="exit with status 1 when a ratio is over its limit")
     parser.add_argument("--only", default="", metavar="TEXT", help="only groups whose name contains TEXT")
     options = parser.parse_args(arguments)
     if options.turns < 3:
@@ -201,6 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
         "lookup": lookup_rows(sizes, options.turns),
         "broadcast": broadcast_rows(sizes, options.turns),
         "plug": plug_rows(plug_sizes, options.turns),
+        "machine": machine_rows(plug_sizes, options.turns),
     }
     about = environment()
     rows: list[Row] = []
@@ -219,7 +253,11 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{key}: {value}")
     if options.json:
         options.json.write_text(json.dumps({"environment": about, "rows": [asdict(row) for row in rows]}, indent=1))
+    broken = [row for row in rows if row.limit is not None and row.ratio > row.limit]
+    for row in broken:
+        print(f"over its limit: {row.question}, {row.n_pe} PEs: {row.ratio:.3g} > {row.limit}", file=sys.stderr)
+    return 1 if broken and options.check else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 import gicv3
 from gicv3.hotplug import CPUHotplugInfo
@@ -13,7 +16,7 @@ from gicv3.machine import VirtMachine
 
 from .build import driver
 
-SIZES = (1, 64, 4096, 65536)
+SIZES = (1, 512, 4096, 65536)
 PLUG_SIZES = (16, 64, 4096, 65536)
 
 
@@ -32,6 +35,22 @@ def gathered(n_pe: int) -> Any:
     made = pair.__wrapped__(n_pe)
     made.gather_spis(0)
     return made
+
+
+class BatchCycle:
+    """`GICv3.batch.cycle` over arrays made beforehand: the cycles of the other loops, in the same order."""
+
+    def __init__(self, subject: Any, shared: bool, count: int) -> None:
+        self.batch = subject.gic.batch
+        self.intids, self.pes = (np.array(column, np.uint32) for column in subject.sequence(shared, count, 1))
+
+    def run(self) -> int:
+        """All cycles once; ns."""
+        start = time.thread_time_ns()
+        taken = self.batch.cycle(self.intids, self.pes)
+        elapsed = time.thread_time_ns() - start
+        assert np.array_equal(taken, self.intids), "an acknowledge returned another INTID than the one raised"
+        return elapsed
 
 
 def python_cycle(gic: gicv3.GICv3, count: int, seed: int) -> int:
@@ -93,7 +112,7 @@ class MachinePlug:
     """
 
     def __init__(self, max_cpus: int) -> None:
-        self.machine = VirtMachine(cpus=1, max_cpus=max_cpus, redist2_capacity=65_536)
+        self.machine = make_machine(max_cpus)
         self.slots = list(range(1, max_cpus))
 
     def cycles(self, count: int, seed: int) -> int:
@@ -110,18 +129,44 @@ class MachinePlug:
         assert all(machine.possible_cpus[slot].cpu is None for slot in slots)
         return elapsed
 
-    def fill(self) -> int:
-        """Plug every possible vCPU and unplug them again; ns of the plugging alone."""
-        machine = self.machine
-        todo = [(f"cpu{slot}", machine.possible_cpus[slot].props._asdict()) for slot in self.slots]
+
+def make_machine(max_cpus: int) -> VirtMachine:
+    """A machine with one vCPU plugged of many possible."""
+    return VirtMachine(cpus=1, max_cpus=max_cpus, redist2_capacity=65_536)
+
+
+def construct(max_cpus: int) -> int:
+    """Make a machine; ns."""
+    start = time.thread_time_ns()
+    machine = make_machine(max_cpus)
+    elapsed = time.thread_time_ns() - start
+    assert len(machine.possible_cpus) == max_cpus
+    return elapsed
+
+
+def bytes_per_cpu(max_cpus: int) -> tuple[float, float]:
+    """Memory of a machine for each possible vCPU: the core's, and the core's and Python's together."""
+    tracemalloc.start()
+    machine = make_machine(max_cpus)
+    python = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    core = machine.gic.memory_use()["per_pe"]
+    return core, core + python / max_cpus
+
+
+def fill(max_cpus: int, machines: int, seed: int) -> int:
+    """Plug every vCPU of `machines` fresh machines, in random order; ns of the plugging alone."""
+    elapsed = 0
+    for made in range(machines):
+        machine = make_machine(max_cpus)
+        slots = random.Random(seed + made).sample(range(1, max_cpus), max_cpus - 1)
+        todo = [(f"cpu{slot}", slot) for slot in slots]
         start = time.thread_time_ns()
-        for name, props in todo:
-            machine.device_add(id=name, **props)
-        elapsed = time.thread_time_ns() - start
-        for name, _ in todo:
-            machine.device_del(name)
-            machine.complete_unplug(name)
-        return elapsed
+        for name, slot in todo:
+            machine.device_add(id=name, core_id=slot)
+        elapsed += time.thread_time_ns() - start
+        assert len(machine.cpus) == max_cpus
+    return elapsed
 
 
 gic_plug = cache(GicPlug)
