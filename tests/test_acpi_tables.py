@@ -12,6 +12,7 @@ from gicv3 import VirtMachine
 from gicv3.acpi.aml import integer
 from gicv3.acpi.dsdt import cpu_name
 from gicv3.acpi.tables import AcpiTables
+from gicv3.policy import HotplugPolicy
 
 GICC, GICD, GICR, ITS = 0xB, 0xC, 0xE, 0xF
 BASE = 0x4800_0000
@@ -83,6 +84,27 @@ def test_cold_cpus_are_enabled_and_all_others_online_capable_never_both() -> Non
     assert gicc_flags(machine) == [1, 1, 8, 8, 8]
 
 
+@pytest.mark.parametrize(
+    ("removable", "flags"), [("all", [1, 8, 8, 8]), ([2], [1, 1, 8, 8]), ([1, 3], [1, 8, 8, 8]), ([], [1, 1, 8, 8])]
+)
+def test_the_policy_says_which_cpus_are_there_for_good(removable: Any, flags: list[int], tmp_path: Path) -> None:
+    machine = VirtMachine(cpus=2, max_cpus=4, policy=HotplugPolicy(removable=removable))
+    assert gicc_flags(machine) == flags
+    expected = [f"C00{slot}" for slot in range(4) if machine.is_removable(slot)]
+    source, _ = compile_again(tables(machine)["DSDT"], tmp_path)
+    assert ejectable(source) == expected
+
+
+def ejectable(source: str) -> list[str]:
+    devices = re.split(r"Device \((C00\d)\)", source)[1:]
+    return [name for name, text in zip(devices[::2], devices[1::2], strict=True) if "_EJ0" in text]
+
+
+def test_a_disabled_cpu_is_online_capable_like_an_absent_one() -> None:
+    machine = VirtMachine(cpus=2, max_cpus=4, policy=HotplugPolicy(admin_state=True))
+    assert gicc_flags(machine) == [1, 1, 8, 8]
+
+
 def test_without_hotplug_every_cpu_is_enabled() -> None:
     assert gicc_flags(VirtMachine(cpus=3, hotplug=False)) == [1, 1, 1]
 
@@ -152,9 +174,7 @@ def test_only_cpus_that_may_go_have_an_eject_method(tmp_path: Path) -> None:
     machine = VirtMachine(cpus=2, max_cpus=4)
     machine.device_add(core_id=3)
     source, _ = compile_again(tables(machine)["DSDT"], tmp_path)
-    devices = re.split(r"Device \((C00\d)\)", source)[1:]
-    ejectable = [name for name, text in zip(devices[::2], devices[1::2], strict=True) if "_EJ0" in text]
-    assert ejectable == ["C002", "C003"]
+    assert ejectable(source) == ["C002", "C003"]
 
 
 def test_without_hotplug_cpus_are_plain_and_there_is_no_event_device(tmp_path: Path) -> None:

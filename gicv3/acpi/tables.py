@@ -25,7 +25,7 @@ _LARGEST_GICR_RANGE = 1 << 31
 
 
 class AcpiTables:
-    """All tables, with a vCPU enabled in the MADT if it was there from the start, and online-capable otherwise.
+    """All tables, with a vCPU enabled in the MADT if it is there for good, and online-capable otherwise.
 
     Linux must find every possible vCPU, may never see an enabled one go, and takes their redistributors from the
     always-on GICR ranges (Documentation/arch/arm64/cpu-hotplug.rst).
@@ -92,7 +92,8 @@ def _madt(machine: VirtMachine) -> bytes:
     performance = CpuPpi.PMU if machine.pmu else 0
     maintenance = CpuPpi.MAINTENANCE if machine.virtualization else 0
     for index in range(machine.max_cpus):
-        flags = _GICC_ONLINE_CAPABLE if machine.is_removable(index) else _GICC_ENABLED
+        stays = index in machine.cpus and not machine.is_removable(index)
+        flags = _GICC_ENABLED if stays else _GICC_ONLINE_CAPABLE
         entries.append(
             struct.pack(
                 "<BBHIIIIIQQQQIQQB3x",
