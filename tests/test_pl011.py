@@ -117,7 +117,7 @@ def test_with_fifo_the_receive_interrupt_waits_for_its_level_and_the_timeout_for
     assert board.uart.read(Pl011Reg.RIS) == 0
 
 
-@pytest.mark.parametrize(("level", "characters"), enumerate((4, 8, 16, 24, 28, 28, 28, 28)))
+@pytest.mark.parametrize(("level", "characters"), list(enumerate((4, 8, 16, 24, 28, 28, 28, 28))))
 def test_ifls_says_how_full_the_fifo_is_at_the_receive_interrupt(level: int, characters: int) -> None:
     board = Board(fifo=True)
     board.uart.write(Pl011Reg.IFLS, level << 3 | 7)
