@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
         "gicv3._core is not built: run `pip install .` (or `pip install -e .`) in the project's folder, or `make test`"
     ) from error
 
+from gicv3.arrays import Arrays, Latency
 from gicv3.batch import Accesses, Batch
 from gicv3.capi import get_include
 from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, SnapshotError
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Access",
     "Accesses",
+    "Arrays",
     "Batch",
     "BatchError",
     "CPUHotplugInfo",
@@ -40,6 +42,7 @@ __all__ = [
     "GicError",
     "HotplugError",
     "HotplugPolicy",
+    "Latency",
     "Line",
     "Notifier",
     "NotifierList",

@@ -36,6 +36,7 @@ ctypedef uint64_t u64
 
 include "core/bits.pxi"
 include "core/state.pxi"
+include "core/stats.pxi"
 include "core/strict.pxi"
 include "core/affinity.pxi"
 include "core/context.pxi"
@@ -66,6 +67,7 @@ include "core/saved.pxi"
 include "core/snapshot.pxi"
 include "core/savepoint.pxi"
 include "core/facts.pxi"
+include "core/arrays.pxi"
 include "core/batch.pxi"
 
 
@@ -342,9 +344,7 @@ cdef class Gic:
     @property
     def lines(self):
         """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, keeps the GIC alive."""
-        cdef _LineBytes view = _LineBytes.__new__(_LineBytes)
-        view.gic = self
-        return numpy.asarray(view)
+        return memory_array(self, &self.s.pe[0].lines, self.s.num_pe, 1, sizeof(PeState))
 
     def line(self, pe):
         """The output lines of one PE as a `Line` value's int."""
@@ -606,6 +606,7 @@ cdef class Gic:
             self.s.cold[index] = saved.cold
             # what the rest of the GIC knows of this PE is not the PE's to bring back
             memcpy(&p.spi_q[0], &before.spi_q[0], sizeof(p.spi_q))
+            memcpy(&p.raised[0], &before.raised[0], sizeof(p.raised))
             memcpy(&p.acked[0], &before.acked[0], sizeof(p.acked))
             p.marks = before.marks
             p.lines = before.lines
@@ -675,10 +676,13 @@ cdef class Gic:
 
     def counters(self, pe):
         """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}."""
-        cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
-        counts = {"sgi": p.acked[0], "ppi": p.acked[1], "spi": p.acked[2]}
+        cdef u32 index = arg_pe(self, pe)
+        cdef PeState *p = &self.s.pe[index]
+        cdef PeStats *whole = &self.s.stats[index]
+        counts = {"sgi": whole.acked[STAT_SGI] + p.acked[STAT_SGI], "ppi": whole.acked[STAT_PPI] + p.acked[STAT_PPI],
+                  "spi": whole.acked[STAT_SPI] + p.acked[STAT_SPI]}
         if self.s.lpi != NULL:
-            counts["lpi"] = self.s.lpi[p - self.s.pe].acked
+            counts["lpi"] = whole.acked[STAT_LPI]
         return counts
 
     def totals(self):

@@ -10,7 +10,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+import numpy
+import numpy.typing as npt
+
 from gicv3._core import Gic
+from gicv3.arrays import Arrays, Latency, statistics
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
@@ -260,6 +264,34 @@ class GICv3(Gic):
     def batch(self) -> Batch:
         """Many inputs or accesses in one call, from NumPy arrays."""
         return Batch(self)
+
+    @property
+    def arrays(self) -> Arrays:
+        """Live, read-only NumPy arrays over the state of all PEs and SPIs."""
+        return Arrays(self)
+
+    @property
+    def latency(self) -> Latency:
+        """How long interrupts wait between raise and acknowledge, in the embedder's time; off until started."""
+        return Latency(self)
+
+    def statistics(self) -> npt.NDArray[numpy.void]:
+        """What became of each PE's interrupts since construction: a copy, one record a PE.
+
+        Returns
+        -------
+        Array of (num_pe,) records of uint64. ``raised``, ``acknowledged``, ``preempted`` and ``dropped`` have a column
+        for SGIs, PPIs, SPIs and LPIs each; ``spurious`` is one number.
+
+        raised : it became pending: its wire rose, it was sent, or its pending bit was written. One that was pending
+            already is not counted again; an SPI counts for the PE it is routed to.
+        acknowledged : by ICC_IAR0, ICC_IAR1 or ICC_NMIAR1.
+        preempted : of the acknowledged, those that preempted an active interrupt.
+        dropped : lost without a receiver: SGIs sent to an absent vCPU, SGIs and PPIs pending when a vCPU left, LPIs
+            that its redistributor does not take.
+        spurious : acknowledges that found nothing: they read 1023.
+        """
+        return statistics(self)
 
     def sysreg_access(self, pe: int, reg: int | str | tuple[int, int, int, int, int],
                       value: int | None = None) -> Access:

@@ -23,8 +23,6 @@ cdef struct Column:              # element i is an integer of `width` bytes at d
 cdef struct Batch:
     u32 kind
     bint group1                  # take and end by IAR1 and EOIR1, else by IAR0 and EOIR0
-    u32 iar
-    u32 eoir
     bint signed_values           # the values to write may be negative, which is wrong
     void *results[2]
     u64 chunk[4][64]    # negative numbers in two's complement: above every limit but UINT64_MAX
@@ -106,11 +104,12 @@ cdef inline void wire_set(GicState *s, u32 slot, u32 pe, bint level) noexcept no
 cdef inline u32 element_take(GicState *s, Batch *b, u32 pe) noexcept nogil:
     """ICC_IAR of the group; INTID_NONE where the access is not allowed."""
     cdef u64 value = INTID_NONE
-    if b.group1 and s.pe[pe].flags & PE_PLAIN:
-        return plain_iar1(s, pe, &s.pe[pe])
-    if sysreg_access(s, pe, b.iar, &value, False) != ACCESS_VALUE:
-        return INTID_NONE
-    return <u32>value
+    cdef u32 result
+    if b.group1:
+        result = sysreg_iar1(s, pe, &value)
+    else:
+        result = sysreg_access_any(s, pe, ENC_IAR0, &value, False)
+    return <u32>value if result == ACCESS_VALUE else <u32>INTID_NONE
 
 
 cdef inline void element_end(GicState *s, Batch *b, u32 pe, u32 intid) noexcept nogil:
@@ -118,9 +117,10 @@ cdef inline void element_end(GicState *s, Batch *b, u32 pe, u32 intid) noexcept 
     cdef u64 value = intid
     if intid - FIRST_SPECIAL < 4:
         return
-    if b.group1 and s.pe[pe].flags & PE_PLAIN and plain_eoir1(s, pe, &s.pe[pe], intid):
-        return
-    sysreg_access(s, pe, b.eoir, &value, True)
+    if b.group1:
+        sysreg_eoir1(s, pe, value)
+    else:
+        sysreg_access_any(s, pe, ENC_EOIR0, &value, True)
 
 
 cdef bint batch_line(GicState *s, Batch *b, u32 i) noexcept nogil:
@@ -242,8 +242,6 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     cdef Py_ssize_t done = 0
     b.kind = kind
     b.group1 = group == 1
-    b.iar = ENC_IAR1 if group else ENC_IAR0
-    b.eoir = ENC_EOIR1 if group else ENC_EOIR0
     b.wrong = NULL
     try:
         for array in inputs:

@@ -123,9 +123,9 @@ cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
 
 cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
     """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, Group 1 enabled, EOImode 0, one active-priority
-    word, and a GIC without extended ranges, NMIs or strict mode: plain.pxi then serves it."""
+    word, and a GIC without extended ranges, NMIs, strict mode or measured latencies: plain.pxi then serves it."""
     p.flags &= <u8>~PE_PLAIN
     if (p.flags & (PE_ACCESSIBLE | PE_ASLEEP) == PE_ACCESSIBLE and (p.el == 1 or p.el == 2) and not pe_secure(s, p)
             and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p) and p.igrpen >> G1NS & 1
-            and s.plain_possible):
+            and s.plain_possible and s.latency == NULL):
         p.flags |= PE_PLAIN

@@ -10,6 +10,8 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     cdef PrivateHot *h
     cdef SharedWord *w
     cdef u32 group = p.hpp_group
+    if p.running != PRIO_IDLE:
+        stat_preempted(s, pe, intid)
     if p.hpp_nmi:
         nmi_set_active(p, group, True)
         cpuif_running(s, p)
@@ -23,7 +25,9 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
         bit = <u32>1 << (slot & 31)
         h.latch &= ~bit
         h.active |= bit
-        p.acked[0 if intid < NUM_SGI else 1] += 1
+        stat_acked(s, pe, stat_kind(intid))
+        if s.latency != NULL:
+            latency_until(s, stat_kind(intid), &s.latency.private_since[pe * PRIVATE_SLOTS + slot])
         pe_update(s, pe)
         return
     if intid >= FIRST_LPI:
@@ -35,7 +39,9 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     bit = <u32>1 << (slot & 31)
     w.latch &= ~bit
     w.active |= bit
-    p.acked[2] += 1
+    stat_acked(s, pe, STAT_SPI)
+    if s.latency != NULL:
+        latency_until(s, STAT_SPI, &s.latency.shared_since[slot])
     spi_update(s, slot)          # an acknowledged SPI always leaves its queue, so this updates the PE too
 
 
@@ -239,6 +245,7 @@ cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) no
     cdef PeState *p = &s.pe[pe]
     if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
         return
+    stat_raised(s, pe, sgi)
     p.w0.latch |= <u32>1 << sgi
     private_pended(s, pe, sgi)
 
@@ -271,6 +278,7 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
         if target != NO_PE and s.pe[target].flags & PE_ACCESSIBLE:
             sgi_pend(s, target, sgi, secure, reg)
         elif target != NO_PE:
+            stat_dropped(s, target, STAT_SGI, 1)
             s.sgi_dropped += 1   # an absent vCPU is no receiver: dropped and counted, never kept
         elif s.strict_on:
             strict_log(s, STRICT_SGI_NO_TARGET, pe, sgi, value)

@@ -185,6 +185,7 @@ cdef int _load_sysreg(u32 number, row) except -1:
     entry.min_el = row.min_el
     entry.index = row.index
     entry.intid = "IAR" in stem or "HPPIR" in stem
+    entry.acks = "IAR" in stem
     entry.conditional = stem in ("NMIAR1", "SRE_EL2")
     sys_index[place] = <u8>number
     return 0

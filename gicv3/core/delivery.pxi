@@ -521,6 +521,8 @@ cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept
     if level:
         if h.line & bit:
             return
+        if not h.latch & bit:
+            stat_raised(s, pe, slot)
         h.line |= bit
         if h.edge & bit:
             h.latch |= bit
@@ -535,9 +537,11 @@ cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
     """Drive the wire of an SPI: a rising edge sets the latch of an edge-triggered one."""
     cdef SharedWord *w = &s.shared[slot >> 5]
     cdef u32 bit = <u32>1 << (slot & 31)
+    cdef bint raised = False
     if level:
         if w.line & bit:
             return
+        raised = not (w.latch | (w.message & ~w.edge)) & bit
         w.line |= bit
         w.latch |= bit & w.edge
     else:
@@ -545,3 +549,5 @@ cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
             return
         w.line &= ~bit
     spi_update(s, slot)
+    if raised:
+        stat_raised_spi(s, slot)

@@ -158,6 +158,7 @@ cdef u64 gicd_bits_read(GicState *s, u32 kind, u32 word, bint secure) noexcept n
 cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secure) noexcept nogil:
     cdef SharedWord *w = &s.shared[word]
     cdef u32 touched
+    cdef u32 raised = 0
     if kind == REG_IGROUPR or kind == REG_IGRPMODR:
         touched = shared_valid(s, word) if secure else 0
         if kind == REG_IGROUPR:
@@ -173,6 +174,7 @@ cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secur
         w.nmi ^= touched
     elif kind == REG_ISPENDR:
         touched = value & gicd_reach(s, word, secure, 1)
+        raised = touched & ~(w.latch | ((w.line | w.message) & ~w.edge))
         w.latch |= touched
     elif kind == REG_ICPENDR:
         touched = value & gicd_reach(s, word, secure, 2)
@@ -190,6 +192,8 @@ cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secur
             w.active &= ~touched
     while touched:
         spi_update(s, word * 32 + gic_ctz32(touched))
+        if raised & touched & -touched:
+            stat_raised_spi(s, word * 32 + gic_ctz32(touched))
         touched &= touched - 1
 
 
@@ -267,6 +271,8 @@ cdef void gicd_message(GicState *s, u32 kind, u32 intid, bint secure) noexcept n
         w.latch &= ~(bit & w.edge)
         w.message &= ~bit
     spi_update(s, slot)
+    if setting:
+        stat_raised_spi(s, slot)
 
 
 cdef u64 gicm_read(GicState *s, u32 kind, u32 element) noexcept nogil:

@@ -60,7 +60,11 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
     cdef u32 word
     pe_accessible_bit(s, pe, accessible)
     if not accessible:
+        stat_dropped(s, pe, STAT_SGI, s.pe[pe].w0.latch & 0xFFFF)
+        stat_dropped(s, pe, STAT_PPI, s.pe[pe].w0.latch & 0xFFFF0000U)
         for word in range(PRIVATE_WORDS):
+            if word:
+                stat_dropped(s, pe, STAT_PPI, private_word(s, &s.pe[pe], word).latch)
             private_word(s, &s.pe[pe], word).line = 0
         redist_reset_fields(s, &s.pe[pe])
         cpuif_reset_fields(s, &s.pe[pe])

@@ -249,6 +249,8 @@ cdef u32 sysreg_access_any(GicState *s, u32 pe, u32 encoding, u64 *value, bint w
         icc_write(s, pe, row, value[0] & row.write_mask)
     else:
         value[0] = icc_read(s, pe, row)
+        if row.acks and value[0] == INTID_NONE:
+            s.stats[pe].spurious += 1
     return ACCESS_VALUE
 
 

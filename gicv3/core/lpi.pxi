@@ -158,11 +158,13 @@ cdef inline void lpi_pend(GicState *s, u32 pe, u32 intid) noexcept nogil:
     cdef u32 level
     if unlikely(not lpi_accepts(s, pe, intid)):
         s.lpi_discarded += 1
+        s.stats[pe].dropped[STAT_LPI] += 1
         return
     if lp.pend[intid >> 6] & bit:
         return
     lp.pend[intid >> 6] |= bit
     lp.pending += 1
+    s.stats[pe].raised[STAT_LPI] += 1
     if unlikely(lpi_level(s, lp, intid, &level) != MEM_OK):
         lpi_want(s, pe, intid, intid + 1)
         return
@@ -187,7 +189,7 @@ cdef inline void lpi_take(GicState *s, u32 pe) noexcept nogil:
     cdef u32 level = <u32>(lp.best >> 33) >> (2 if s.ds else 1) & 0x3F
     lp.pend[intid >> 6] &= ~(<u64>1 << (intid & 63))
     lp.pending -= 1
-    lp.acked += 1
+    s.stats[pe].acked[STAT_LPI] += 1
     lpi_dequeue(s, pe, lp, level, intid)
 
 
@@ -458,15 +460,12 @@ cdef void lpi_disable(GicState *s, u32 pe) noexcept nogil:
 cdef void lpi_reset(GicState *s) noexcept nogil:
     """GICR_PROPBASER, PENDBASER and EnableLPIs of every PE at reset; pending LPIs are gone and no memory is written."""
     cdef u32 pe
-    cdef u64 acked
     if s.lpi == NULL:
         return
     for pe in range(s.num_pe):
         order_clear(s, &s.lpi[pe])
         free(s.lpi[pe].pend)
-        acked = s.lpi[pe].acked
         memset(&s.lpi[pe], 0, sizeof(LpiPe))
-        s.lpi[pe].acked = acked
         lpi_best_is(s, pe, &s.lpi[pe], KEY_NONE)
     s.num_lpi_jobs = 0
     s.num_lpi_enabled = 0

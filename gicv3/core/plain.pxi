@@ -15,7 +15,7 @@ cdef void plain_take_other(GicState *s, u32 pe, PeState *p, u32 intid) noexcept 
         return
     w.latch &= ~bit
     w.active |= bit
-    p.acked[2] += 1
+    stat_acked(s, pe, STAT_SPI)
     spi_dequeue(s, intid)
 
 
@@ -25,16 +25,19 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
     cdef u32 prio = p.hpp_prio
     cdef u32 bit
     if not p.lines & LINE_IRQ:
+        s.stats[pe].spurious += 1
         return INTID_NONE
     if s.apr_by_bpr:
         prio &= p.preempt_mask[G1NS]
+    if unlikely(p.running != PRIO_IDLE):
+        stat_preempted(s, pe, intid)
     p.running = <u8>prio
     p.ap0[G1NS] |= <u32>1 << (prio >> s.level_shift)     # one word of active priorities has a bit for each
     if intid < NUM_PRIVATE:
         bit = <u32>1 << intid
         p.w0.latch &= ~bit
         p.w0.active |= bit
-        p.acked[intid >> 4] += 1         # SGI, PPI
+        stat_acked(s, pe, intid >> 4)    # SGI, PPI
     else:
         plain_take_other(s, pe, p, intid)
     if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)

@@ -83,12 +83,17 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
     cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 reach = gicr_reach(s, p, word, secure)
     cdef u32 touched = value & reach
+    cdef u32 pended
     if kind == REG_ISENABLER:
         cold_of(s, p).enable[word] |= touched
     elif kind == REG_ICENABLER:
         cold_of(s, p).enable[word] &= ~touched
         gicr_wait(s, pe)
     elif kind == REG_ISPENDR:
+        pended = touched & ~(h.latch | (h.line & ~h.edge))
+        while pended:
+            stat_raised(s, pe, word * 32 + gic_ctz32(pended))
+            pended &= pended - 1
         h.latch |= touched
     elif kind == REG_ICPENDR:
         h.latch &= ~touched

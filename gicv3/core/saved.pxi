@@ -3,6 +3,7 @@
 cdef void forget_history(PeState *p) noexcept nogil:
     """Clear what tells how a state came about, not what it is: places in a pool, drain marks, statistics."""
     memset(&p.spi_q[0], 0, sizeof(p.spi_q))
+    memset(&p.raised[0], 0, sizeof(p.raised))
     memset(&p.acked[0], 0, sizeof(p.acked))
     p.marks = 0
     p.flags &= <u8>~PE_HAS_LPI

@@ -27,7 +27,8 @@ cdef struct PeState:             # two cache lines: all that raise, acknowledge 
     u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
     u8 marks
     # second line
-    u64 acked[3]                 # acknowledged SGI, PPI, SPI: statistics, not state
+    u32 raised[3]                # SGI, PPI, SPI: statistics, not state; the upper halves are in PeStats
+    u32 acked[3]
     u8 el                        # context given by the embedder, see also PeCold
     u8 secure
     u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
@@ -55,6 +56,19 @@ cdef struct PeCold:
     u64 scr_el3
     u64 hcr_el2
     u32 ich_hcr_el2              # its trap bits; the virtual CPU interface itself is not here
+
+cdef struct PeStats:             # SGI, PPI, SPI, LPI: see stats.pxi
+    u64 raised[4]                # of SGI, PPI, SPI without the lower halves
+    u64 acked[4]
+    u64 preempted[4]
+    u64 dropped[4]
+    u64 spurious
+
+cdef struct Latency:
+    u64 now                      # the embedder's time
+    u64 *private_since           # 1 + when a pending interrupt was raised, or 0: PRIVATE_SLOTS a PE
+    u64 *shared_since
+    u64 bins[4][65]
 
 cdef struct SharedWord:          # 32 SPIs
     u32 latch
@@ -114,6 +128,7 @@ cdef struct SysDecode:           # one system register, from the register table:
     u8 min_el
     u8 index
     u8 intid                     # reads an INTID: 1023 when there is nothing
+    u8 acks                      # acknowledges an interrupt
     u8 conditional               # exists under conditions of the PE's state
 
 cdef struct LpiNode:             # 64 places, of nodes or at the lowest step of words of LPIs: see lpi_order.pxi
@@ -139,7 +154,6 @@ cdef struct LpiPe:               # LPIs of one redistributor
     u32 flush_limit
     u32 refresh_at               # pending LPIs to judge by their configuration
     u32 refresh_end
-    u64 acked                    # statistics, not state
 
 cdef struct MemRegion:           # guest memory that is mapped for the GIC
     u64 base
@@ -197,6 +211,8 @@ cdef struct GicState:
     Shared *spi                  # SHARED_SLOTS
     PeState *pe                  # num_pe
     PeCold *cold                 # num_pe
+    PeStats *stats               # num_pe
+    Latency *latency             # NULL while latencies are not measured
     u64 *accessible              # bitmap of accessible PEs
     # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that no participant takes
     PeSet one_of_n[6]
@@ -392,6 +408,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.pool_size = <u16>waiting
     s.pe = <PeState *>zalloc(s.num_pe * sizeof(PeState))
     s.cold = <PeCold *>zalloc(s.num_pe * sizeof(PeCold))
+    s.stats = <PeStats *>calloc(s.num_pe, sizeof(PeStats))      # untouched pages cost nothing
     s.spi = <Shared *>zalloc(SHARED_SLOTS * sizeof(Shared))
     s.accessible = <u64 *>zalloc((s.num_pe + 63) // 64 * 8)
     s.poll = <u32 *>zalloc(s.num_pe * 4)
@@ -410,7 +427,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     # calloc: at most one queue and one bucket for each SPI, and untouched pages cost nothing
     s.queue = <SpiQueue *>calloc(waiting + 1, sizeof(SpiQueue))
     s.bucket = <SpiBucket *>calloc(waiting + 1, sizeof(SpiBucket))
-    if s.pe == NULL or s.cold == NULL or s.spi == NULL or s.accessible == NULL:
+    if s.pe == NULL or s.cold == NULL or s.stats == NULL or s.spi == NULL or s.accessible == NULL:
         return False
     if s.poll == NULL or s.notify == NULL or s.aff_slot == NULL or s.region == NULL:
         return False
@@ -426,6 +443,13 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     return True
 
 
+cdef void latency_free(Latency *latency) noexcept nogil:
+    if latency != NULL:
+        free(latency.private_since)
+        free(latency.shared_since)
+        free(latency)
+
+
 cdef void state_free(GicState *s) noexcept nogil:
     cdef u32 i
     if s.lpi != NULL:
@@ -439,6 +463,8 @@ cdef void state_free(GicState *s) noexcept nogil:
     free(s.stage)
     free(s.pe)
     free(s.cold)
+    free(s.stats)
+    latency_free(s.latency)
     free(s.spi)
     free(s.accessible)
     free(s.poll)
