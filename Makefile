@@ -51,11 +51,12 @@ oracle: $(VENV)/installed
 	$(BIN)/python -m tests.oracle --ops 1000000 --config ds1-smp1,ds1-smp4,ds0-smp4
 
 # The sanitized build lives in an environment of its own and is not editable: the tree keeps its fast extension.
-# Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out.
+# Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out. A report goes to
+# descriptor 2, which pytest must not catch.
 sanitize:
 	$(MAKE) --no-print-directory VENV=.venv-sanitize GICV3_BUILD=sanitize EDITABLE= .venv-sanitize/installed .venv-sanitize/group-test
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	    .venv-sanitize/bin/pytest -m 'not guest and not oracle and not slow' --ignore tests/test_packaging.py
+	    .venv-sanitize/bin/pytest --capture=sys -m 'not guest and not oracle and not slow' --ignore tests/test_packaging.py
 
 # Without the stamp the next target builds the fast extension again. A test that fails is no reason not to report.
 coverage: $(VENV)/installed $(VENV)/group-coverage

@@ -93,24 +93,33 @@ cdef u64 part_bits(GicState *s, Part *part, u32 record) noexcept nogil:
 
 
 cdef inline u64 value_load(const char *at, u32 size) noexcept nogil:
+    """A field or an element; arrays follow each other unaligned."""
+    cdef u16 half
+    cdef u32 word
+    cdef u64 whole
     if size == 1:
         return (<const u8 *>at)[0]
     elif size == 2:
-        return (<const u16 *>at)[0]
+        memcpy(&half, at, 2)
+        return half
     elif size == 4:
-        return (<const u32 *>at)[0]
-    return (<const u64 *>at)[0]
+        memcpy(&word, at, 4)
+        return word
+    memcpy(&whole, at, 8)
+    return whole
 
 
 cdef inline void value_store(char *at, u32 size, u64 value) noexcept nogil:
+    cdef u16 half = <u16>value
+    cdef u32 word = <u32>value
     if size == 1:
         (<u8 *>at)[0] = <u8>value
     elif size == 2:
-        (<u16 *>at)[0] = <u16>value
+        memcpy(at, &half, 2)
     elif size == 4:
-        (<u32 *>at)[0] = <u32>value
+        memcpy(at, &word, 4)
     else:
-        (<u64 *>at)[0] = value
+        memcpy(at, &value, 8)
 
 
 cdef void part_gather(GicState *s, Part *part, char *out) noexcept nogil:
