@@ -6,12 +6,13 @@ PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input install 
 EDITABLE := --editable
 CORE     := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name '*.pxi')
 
-.PHONY: help demo test lint bench dist model oracle sanitize coverage clean
+.PHONY: help demo linux test lint bench dist model oracle sanitize coverage clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 help:
 	@echo "make demo      boot a guest, plug and unplug its vCPUs, show their interrupts"
+	@echo "make linux     boot Debian's arm64 kernel on 4 vCPUs, and try it"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff, mypy and cython-lint"
 	@echo "make bench     run the benchmarks"
@@ -27,6 +28,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed $(VENV)/group-test
 	$(BIN)/python -m pytest
+
+linux: $(VENV)/installed $(VENV)/group-test
+	tools/linux-guest build/linux
+	$(BIN)/python -m pytest -m linux tests/test_linux.py
 
 lint: $(VENV)/installed $(VENV)/group-lint
 	$(BIN)/ruff check .

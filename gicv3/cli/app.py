@@ -62,6 +62,48 @@ def demo(
 
 
 @app.command()
+def run(
+    image: Annotated[
+        Path | None, typer.Argument(help="An ELF file or a flat image, entered at its start.", exists=True)
+    ] = None,
+    kernel: Annotated[Path | None, typer.Option(help="A Linux Image instead of IMAGE.", exists=True)] = None,
+    initrd: Annotated[Path | None, typer.Option(help="Linux's initial RAM disk.", exists=True)] = None,
+    append: Annotated[str, typer.Option(help="Linux's command line.")] = "console=ttyAMA0",
+    acpi: Annotated[
+        bool, typer.Option("--acpi", help="Describe the machine to Linux by ACPI: it can then use plugged vCPUs.")
+    ] = False,
+    smp: Annotated[str, typer.Option(help="vCPUs at the start, and possible ones: N or N,maxcpus=M.")] = "1",
+    memory: Annotated[int, typer.Option(min=1, max=65536, help="MiB of RAM.")] = 256,
+    plug_at: Annotated[
+        list[float] | None, typer.Option(help="Seconds of guest time after which a vCPU is plugged. May be repeated.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which it is ended, with 124.")] = None,
+    quantum: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Instructions a vCPU runs before it is the next one's turn.")
+    ] = 10_000,
+    clock: Annotated[
+        str, typer.Option(help="What the guest's time follows: instructions, which repeats exactly, or host.")
+    ] = "instructions",
+    load_address: Annotated[str, typer.Option(help="Where a flat image goes.")] = "0x40200000",
+) -> None:
+    """Run a guest: its UART is the terminal, and the command ends with it.
+
+    The exit status is 0 after PSCI SYSTEM_OFF, that of a semihosting exit, 124 after the time-out, and 125 when the
+    guest sleeps and nobody can wake it any more.
+    """
+    try:
+        from gicv3.cli.run import Options
+        from gicv3.cli.run import run as play
+    except ImportError as error:
+        typer.echo(f"gicv3 run: {error}", err=True)
+        raise typer.Exit(1) from error
+    options = Options(
+        image, kernel, initrd, append, acpi, smp, memory, plug_at or (), timeout, quantum, clock, int(load_address, 0)
+    )
+    raise typer.Exit(play(options))
+
+
+@app.command()
 def qmp(
     listen: Annotated[
         list[str],

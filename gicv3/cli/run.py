@@ -1,0 +1,191 @@
+"""`gicv3 run`: a guest from the shell, its UART on the terminal, its exit status as the command's."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gicv3 import ConfigError, GicError
+from gicv3.machine import MIB, VirtMachine
+from gicv3.unicorn import Stop, UnicornMachine
+from gicv3.unicorn.linux import linux
+
+TIMED_OUT, NEVER_ENDS = 124, 125
+"""Exit statuses: that of timeout(1), and that of a guest that only the host could wake, without a host that types."""
+
+_SMP = re.compile(r"(\d+)(?:,maxcpus=(\d+))?")
+_ELF = b"\x7fELF"
+_EM_AARCH64 = "EM_AARCH64"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; see `gicv3 run --help`."""
+
+    image: Path | None
+    kernel: Path | None
+    initrd: Path | None
+    append: str
+    acpi: bool
+    smp: str
+    memory: int
+    plug_at: Sequence[float]
+    timeout: float | None
+    quantum: int
+    clock: str
+    load_address: int
+
+
+def parse_smp(text: str) -> tuple[int, int]:
+    """vCPUs at boot and possible vCPUs, from N or N,maxcpus=M. Raises: ConfigError."""
+    match = _SMP.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"--smp must be N or N,maxcpus=M, got {text!r}")
+    cpus = int(match[1])
+    return cpus, int(match[2] or cpus)
+
+
+def load(image: bytes, load_address: int) -> dict[str, Any]:
+    """Arguments for `UnicornMachine` that load an ELF file, where it says, or a flat image. Raises: ConfigError."""
+    if image[:4] != _ELF:
+        return {"image": image, "load_address": load_address}
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        elf = ELFFile(io.BytesIO(image))
+        if elf.header.e_machine != _EM_AARCH64:
+            raise ConfigError(f"the ELF file must be for EM_AARCH64, got {elf.header.e_machine}")
+        parts = [
+            (segment.header.p_paddr, segment.data().ljust(segment.header.p_memsz, b"\0"))
+            for segment in elf.iter_segments("PT_LOAD")
+        ]
+    except ELFError as error:
+        raise ConfigError(f"the ELF file is not whole: {error}") from error
+    if not parts:
+        raise ConfigError("the ELF file must have something to load, got no PT_LOAD segment")
+    (address, first), *rest = parts
+    return {"image": first, "load_address": address, "files": rest, "entry": elf.header.e_entry}
+
+
+def run(options: Options) -> int:
+    """Run a guest until it ends. Returns: the exit status."""
+    try:
+        with closing(_make(options)) as engine:
+            return _drive(engine, options)
+    except (GicError, OSError) as error:
+        print(f"gicv3 run: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _make(options: Options) -> UnicornMachine:
+    if (options.image is None) == (options.kernel is None):
+        raise ConfigError("either IMAGE or --kernel must be given, and not both")
+    cpus, max_cpus = parse_smp(options.smp)
+    machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB)
+    if options.kernel is not None:
+        initrd = options.initrd.read_bytes() if options.initrd else b""
+        guest = linux(
+            machine, options.kernel.read_bytes(), initrd=initrd, append=options.append, acpi=options.acpi
+        )
+    else:
+        assert options.image is not None
+        guest = load(options.image.read_bytes(), options.load_address)
+    return UnicornMachine(machine, quantum=options.quantum, clock=options.clock, output=_print, **guest)
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _drive(engine: UnicornMachine, options: Options) -> int:
+    """Run, plug at the times asked for, and type what comes on standard input."""
+    limit = None if options.timeout is None else time.monotonic() + options.timeout
+    timer = threading.Timer(options.timeout or 0, engine.stop)
+    timer.daemon = True
+    if limit is not None:
+        timer.start()
+    plugs = [round(at * engine.timers.frequency) for at in sorted(options.plug_at)]
+    silent = threading.Event()
+    threading.Thread(target=_type, args=(engine, silent), daemon=True).start()
+    try:
+        while True:
+            if plugs and engine.clock >= plugs[0]:
+                plugs.pop(0)
+                _plug(engine.machine)
+            ticks = max(1, plugs[0] - engine.clock) if plugs else None
+            match engine.run(ticks, wait=not plugs and (limit is not None or not silent.is_set())):
+                case Stop.OFF:
+                    return engine.status
+                case Stop.RESET:
+                    engine.boot()
+                case Stop.IDLE if plugs and options.clock == "host":
+                    time.sleep((plugs[0] - engine.clock) / engine.timers.frequency)
+                case Stop.IDLE if plugs:
+                    engine.clock = plugs[0]
+                case Stop.IDLE:
+                    print("gicv3 run: the guest waits for ever", file=sys.stderr)
+                    return NEVER_ENDS
+                case Stop.STOPPED if limit is not None and time.monotonic() >= limit:
+                    print(f"gicv3 run: the guest has not ended within {options.timeout:g} s", file=sys.stderr)
+                    return TIMED_OUT
+    finally:
+        timer.cancel()
+
+
+def _plug(machine: VirtMachine) -> None:
+    """Plug the first possible vCPU that is absent. Raises: HotplugError; ConfigError when all are there."""
+    slot = next((slot for slot in machine.possible_cpus if slot.cpu is None), None)
+    if slot is None:
+        raise ConfigError(f"--plug-at must not be given more often than there are absent vCPUs, of {machine.max_cpus}")
+    machine.device_add(id=f"cpu{slot.index}", **slot.props._asdict())
+
+
+def _type(engine: UnicornMachine, silent: threading.Event) -> None:
+    """Standard input to the UART, until it ends; then nobody types any more."""
+    restore = _unbuffered()
+    try:
+        while data := os.read(sys.stdin.fileno(), 256):
+            engine.post(_typing(engine, data))
+    except (OSError, ValueError):
+        return
+    finally:
+        restore()
+        silent.set()
+        engine.stop()
+
+
+def _typing(engine: UnicornMachine, data: bytes) -> Callable[[], None]:
+    return lambda: engine.uart.receive(data)
+
+
+def _unbuffered() -> Callable[[], None]:
+    """Have a terminal hand over every character, without an echo: the guest makes its own. Returns: what undoes it."""
+    if not sys.stdin.isatty():
+        return lambda: None
+    import atexit
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+
+    def restore() -> None:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+    # The thread that reads never comes back while the terminal is open.
+    atexit.register(restore)
+    tty.setcbreak(descriptor)
+    return restore

@@ -1,0 +1,155 @@
+"""`gicv3 run`: guests from the shell."""
+
+import dataclasses
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("unicorn", exc_type=ImportError)
+
+from unicorn_code import words
+from unicorn_rig import OFF
+
+from gicv3 import ConfigError
+from gicv3.cli.run import NEVER_ENDS, TIMED_OUT, Options, load, parse_smp, run
+
+pytestmark = pytest.mark.guest
+
+DEFAULTS = Options(
+    image=None, kernel=None, initrd=None, append="", acpi=False, smp="1", memory=16, plug_at=(), timeout=None,
+    quantum=1000, clock="instructions", load_address=0x4020_0000,
+)
+HI = words("""
+    d2a12001  movz x1, #0x0900, lsl #16   // UARTDR
+    52800d02  mov w2, #'h'
+    b9000022  str w2, [x1]
+    52800d22  mov w2, #'i'
+    b9000022  str w2, [x1]
+""")
+FOREVER = words("""
+    14000000  b .
+""")
+ASLEEP = words("""
+    d503207f  wfi
+    17ffffff  b .-4
+""")
+EXIT = words("""
+    d2800300  mov x0, #0x18               // SYS_EXIT
+    10000041  adr x1, block
+    d45e0000  hlt #0xf000
+    d503201f  block: nop
+""")[:12] + struct.pack("<QQ", 0x2_0026, 7)
+START_THE_OTHER = words("""
+    d2b88000  again: movz x0, #0xc400, lsl #16    // PSCI CPU_ON, until there is one
+    f2800060  movk x0, #3
+    d2800021  mov x1, #1
+    100000a2  adr x2, other
+    d4000002  hvc #0
+    b5ffff60  cbnz x0, again
+    d503207f  wfi
+    17ffffff  b .-4
+    other:
+""") + OFF
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., int]:
+    def play(code: bytes, **options: object) -> int:
+        path = tmp_path / "guest"
+        path.write_bytes(code)
+        return run(dataclasses.replace(DEFAULTS, image=path, **options))  # type: ignore[arg-type]
+
+    return play
+
+
+def test_uart_is_printed_and_system_off_is_success(play, capfdbinary) -> None:
+    assert play(HI + OFF) == 0
+    assert capfdbinary.readouterr() == (b"hi", b"")
+
+
+def test_semihosting_exit_is_the_exit_status(play) -> None:
+    assert play(EXIT) == 7
+
+
+@pytest.mark.parametrize("clock", ["instructions", "host"])
+def test_guest_without_an_end_is_ended(play, capfdbinary, clock: str) -> None:
+    assert play(FOREVER, timeout=0.01, clock=clock) == TIMED_OUT
+    assert capfdbinary.readouterr().err == b"gicv3 run: the guest has not ended within 0.01 s\n"
+
+
+def test_guest_that_nobody_can_wake_is_ended(play, capfdbinary) -> None:
+    assert play(ASLEEP) == NEVER_ENDS
+    assert capfdbinary.readouterr().err == b"gicv3 run: the guest waits for ever\n"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+def test_vcpu_is_plugged_when_asked_for(play, seconds: float) -> None:
+    assert play(START_THE_OTHER, smp="1,maxcpus=2", plug_at=(seconds,)) == 0
+
+
+def test_more_plugs_than_slots_are_refused(play, capfdbinary) -> None:
+    assert play(ASLEEP, smp="1,maxcpus=2", plug_at=(0.001, 0.002)) == 1
+    assert b"absent vCPUs, of 2" in capfdbinary.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "cpus"), [("4", (4, 4)), ("4,maxcpus=8", (4, 8))])
+def test_smp(text: str, cpus: tuple[int, int]) -> None:
+    assert parse_smp(text) == cpus
+
+
+@pytest.mark.parametrize("text", ["", "four", "4,maxcpus", "4,8", "-1"])
+def test_other_smp_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--smp must be N or N,maxcpus=M, got"):
+        parse_smp(text)
+
+
+def elf(machine: int = 183, segments: int = 1) -> bytes:
+    """An ELF file that loads HI + OFF behind two bytes of nothing, and is entered behind them."""
+    code = bytes(4) + HI + OFF
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, machine, 1, 0x4030_0004, 64, 0, 0, 64, 56, segments, 64, 0, 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 7, 120, 0x8000_0000, 0x4030_0000, len(code), len(code) + 8, 4096)
+    return header + segment + code
+
+
+def test_elf_file_is_loaded_at_its_physical_address_and_entered_where_it_says(play, capfdbinary) -> None:
+    assert play(elf()) == 0
+    assert capfdbinary.readouterr().out == b"hi"
+    assert load(elf(), 0)["image"].endswith(OFF + bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [(elf(machine=62), "EM_AARCH64, got EM_X86_64"), (elf(segments=0), "no PT_LOAD"), (elf()[:20], "not whole")],
+)
+def test_other_elf_files_are_refused(image: bytes, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        load(image, 0)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_there_is_one_guest(both: bool, tmp_path: Path, capfdbinary) -> None:
+    assert run(dataclasses.replace(DEFAULTS, image=tmp_path, kernel=tmp_path) if both else DEFAULTS) == 1
+    assert b"either IMAGE or --kernel" in capfdbinary.readouterr().err
+
+
+def test_command_types_what_it_reads(tmp_path: Path) -> None:
+    echo = words("""
+        d2a12001  movz x1, #0x0900, lsl #16
+        52806022  mov w2, #0x301
+        b9003022  str w2, [x1, #0x30]         // UARTCR: on
+        b9401822  wait: ldr w2, [x1, #0x18]   // UARTFR
+        3727ffe2  tbnz w2, #4, wait           // RXFE
+        b9400022  ldr w2, [x1]
+        b9000022  str w2, [x1]
+    """)
+    path = tmp_path / "guest"
+    path.write_bytes(echo + OFF)
+    code = "import sys; from gicv3.cli import main; sys.argv[0] = 'gicv3'; main()"
+    done = subprocess.run([sys.executable, "-c", code, "run", path], input=b"x", capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"x", b"")
