@@ -136,7 +136,7 @@ def stress(
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for several runs; by default one a core.")] = None,
     check_every: Annotated[int, typer.Option(min=1, help="Plugs and unplugs between two checks of everything.")] = 1000,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a run ends.")] = None,
-    its: Annotated[bool, typer.Option("--its", help="With LPIs and an ITS.")] = False,
+    lpis: Annotated[bool, typer.Option("--lpis", help="With LPIs.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: NAME.json, or NAME.html with plots.")] = None,
 ) -> None:
     """Plug and unplug vCPUs at random, amid failing notifiers, refused requests, interrupts, resets and reads.
@@ -150,6 +150,6 @@ def stress(
         typer.echo(f"FAILED: {error}")
         raise typer.Exit(1) from error
     config = StressConfig(
-        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, its=its
+        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, lpis=lpis
     )
     raise typer.Exit(run(config, seeds, jobs, report))

@@ -100,8 +100,8 @@ class StressConfig:
     """Plugs and unplugs between two checks of every invariant, at least 1."""
     duration: float | None = None
     """Seconds after which the run ends at its next check; None: when the cycles are done."""
-    its: bool = False
-    """Whether there are LPIs, with an ITS."""
+    lpis: bool = False
+    """Whether there are LPIs, which the redistributors take directly (GICR_SETLPIR)."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_cpus <= MAX_CPUS:
@@ -117,8 +117,9 @@ def generate(config: StressConfig) -> Iterator[Step]:
     """The steps of a run, without end."""
     choose = random.Random(config.seed)
     weights = dict(WEIGHTS)
-    if config.its:
-        weights[Action.LPI] = 2000
+    if config.lpis:
+        weights[Action.LPI] = 6000
+        del weights[Action.SAVE]  # a GIC with LPIs cannot be saved
     actions = list(weights)
     limits = list(accumulate(weights.values()))
     total, slots = limits[-1], config.max_cpus - 1

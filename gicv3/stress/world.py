@@ -12,6 +12,7 @@ from gicv3.hotplug import CPUHotplugInfo, HotplugEvent
 from gicv3.machine import NUM_SPIS, VirtMachine
 from gicv3.notifier import Notifier
 from gicv3.registers import REGISTERS, Frame, SysReg
+from gicv3.stress.lpis import Lpis
 from gicv3.stress.steps import Action, Step, StressConfig
 from gicv3.timer import TimerReg
 from gicv3.vcpu import CpuPpi, PowerState
@@ -73,7 +74,7 @@ class World:
     """
 
     def __init__(self, config: StressConfig) -> None:
-        gic_options: dict[str, Any] = {"lpis": True, "its": 1} if config.its else {}
+        gic_options: dict[str, Any] = {"lpis": True, "direct_lpi": True} if config.lpis else {}
         self.machine = VirtMachine(cpus=1, max_cpus=config.max_cpus, redist2_capacity=config.max_cpus, **gic_options)
         self.gic: GICv3 = self.machine.gic
         self.plugged: set[int] = set()
@@ -85,6 +86,7 @@ class World:
         self.interrupts = 0
         """Interrupts that were taken."""
         self._now = 0
+        self._lpis: Lpis | None = None
         self._names = [f"cpu{slot}" for slot in range(config.max_cpus)]
         self._actions: dict[Action, Callable[[int, int], None]] = {
             Action.FLIP: self._flip,
@@ -107,6 +109,9 @@ class World:
             Action.SAVE: self._save,
             Action.RESET: self._reset,
         }
+        if config.lpis:
+            self._lpis = Lpis(self.gic)
+            self._actions[Action.LPI] = self._lpis.send
         self._prepare()
 
     def do(self, step: Step) -> None:
@@ -134,6 +139,8 @@ class World:
             gic.dist["GICD_IGROUPR", bank] = _ALL
             gic.dist["GICD_ISENABLER", bank] = _ALL
         self._wake(0, 0)
+        if self._lpis is not None:
+            self._lpis.prepare()
 
     def _expect_refusal(self, call: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         try:
@@ -300,7 +307,7 @@ class World:
             self.gic.pulse_ppi(slot, 16 + value % 16)
         for _ in range(value % 4 + 1):
             intid = view["ICC_IAR1_EL1"]
-            if intid >= 1020:
+            if 1020 <= intid < 1024:
                 return
             if slot and slot not in self.plugged:
                 raise Violation(f"the absent vCPU {slot} acknowledged INTID {intid}")
