@@ -499,7 +499,7 @@ class CpuHotplugHandler(Unique):
             self._undo.push(self._tell_back, event)
         # The restored state has the levels of the PPIs already: connecting the wires afterwards makes no edge.
         self._undo.push(self._set_wires, cpu, True)
-        self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
+        self._remember_gic(cpu.cpu_index)
         self.unwire_gic_cpu_irqs(cpu)
         self.update_gic(cpu, False)
         self._forget(cpu)
@@ -519,7 +519,7 @@ class CpuHotplugHandler(Unique):
         """The transaction of a plug."""
         self._begin()
         try:
-            self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
+            self._remember_gic(cpu.cpu_index)
             self.pre_plug(cpu)
             self.plug(cpu)
         except BaseException as error:
@@ -527,6 +527,13 @@ class CpuHotplugHandler(Unique):
             cpu.drop_timers()
             raise
         self._undo.commit()
+
+    def _remember_gic(self, slot: int) -> None:
+        """Let the GIC be taken back to its state now: that of the PE, and where 1-of-N SPIs may leave it, all of it."""
+        if self.gic.config.one_of_n:
+            self._undo.push(self.gic.rewind, self.gic.savepoint())
+        else:
+            self._undo.push(self.gic.restore_pe, slot, self.gic.save_pe(slot))
 
     def _begin(self) -> None:
         if self._undo.busy:

@@ -7,6 +7,7 @@ from gicv3.errors import HotplugError
 from gicv3.hotplug import HotplugStage
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.policy import HotplugPolicy
 from gicv3.timer import TimerReg
 from gicv3.vcpu import CpuPpi
 
@@ -181,3 +182,33 @@ def test_a_vcpu_of_the_start_cannot_be_unplugged_by_the_bare_step_either(machine
         with pytest.raises(HotplugError, match="not supported"):
             machine.unplug(cpu)
         assert machine.gic.is_accessible(cpu.cpu_index)
+
+
+@pytest.mark.parametrize("where", ["before the GIC", "after the GIC"])
+def test_an_unplug_that_fails_leaves_a_pending_1_of_n_spi_where_it_was(where):
+    machine = VirtMachine(cpus=4, max_cpus=4, one_of_n=True, policy=HotplugPolicy(removable="all"))
+    enable_distributor(machine)
+    for pe in range(4):
+        wake(machine, pe)
+    gic = machine.gic
+    # INTID 34 goes to PE 34 mod 4.
+    gic.dist["GICD_IGROUPR", 1] = gic.dist["GICD_ISENABLER", 1] = 1 << 2
+    gic.dist["GICD_IROUTER", 34] = 1 << 31
+    gic.set_spi(34, True)
+    lines = [int(line) for line in gic.lines]
+    assert [line != 0 for line in lines] == [False, False, True, False]
+    name = "/machine/unattached/device[2]"
+    machine.device_del(name)
+    own = list(machine.cpuhp_notifiers)
+    machine.cpuhp_notifiers.init()
+    # Those that are first on the list are told last that a vCPU goes.
+    failing = Failing(lambda info: not info.plugging)
+    for notifier in [failing, *own] if where == "after the GIC" else [*own, failing]:
+        machine.cpuhp_notifiers.add(notifier)
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        machine.complete_unplug(name)
+    assert fingerprint(machine) == before
+    assert [int(line) for line in gic.lines] == lines
+    machine.check()
+    assert take(machine, 2) == 34
