@@ -4,7 +4,6 @@ import re
 import struct
 import uuid
 import zlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,12 +151,3 @@ def test_a_malformed_configuration_is_refused_with_value_and_limit(options: dict
 def test_an_initial_ram_disk_may_touch_the_block() -> None:
     boot(initrd=(RAM, RAM + RAM_SIZE - GRANULE))
     boot(address=RAM, initrd=(RAM + GRANULE, RAM + GRANULE + 1))
-
-
-def test_the_example_of_the_documentation_runs() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "acpi.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    scope: dict[str, Any] = {}
-    exec(example, scope)
-    assert len(scope["ram"]) == RAM_SIZE
-    assert chosen(scope["boot"])["bootargs"] == b"console=ttyAMA0\0"

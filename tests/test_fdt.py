@@ -10,7 +10,7 @@ import pytest
 import required
 from dtb import Nodes, cells, compile_again, parse, with_paths
 
-from gicv3 import ConfigError, Topology, VirtMachine
+from gicv3 import ConfigError, GICv3, Topology, VirtMachine
 
 pytest.importorskip("fdt", exc_type=ImportError)
 from gicv3.fdt import build_fdt
@@ -128,6 +128,18 @@ def test_without_the_library_the_error_says_how_to_install_it(monkeypatch: pytes
         build_fdt(VirtMachine(cpus=1))
 
 
+@pytest.mark.skipif(not hasattr(GICv3, "its"), reason="this GIC has no ITS")
+def test_an_its_is_a_child_of_the_gic() -> None:
+    node = nodes(VirtMachine(cpus=1, lpis=True, its=1))["/intc@8000000/its@8080000"]
+    assert node.pop("phandle") != b""
+    assert node == {
+        "compatible": b"arm,gic-v3-its\0",
+        "msi-controller": b"",
+        "#msi-cells": (1).to_bytes(4, "big"),
+        "reg": bytes.fromhex("00000000 08080000 00000000 00020000"),
+    }
+
+
 MACHINES: dict[str, tuple[dict[str, Any], str]] = {
     "two": ({"cpus": 2, "max_cpus": 4}, "-smp 2,maxcpus=4"),
     "clusters": ({"cpus": 40, "ram_size": 512 << 20}, "-smp 40 -m 512"),
@@ -220,11 +232,3 @@ def test_the_tree_of_the_largest_qemu_machine_is_one_that_dtc_accepts() -> None:
     affinities = {cells(tree[path]["reg"])[0] for path in tree if path.startswith("/cpus/cpu@")}
     assert affinities == {machine.gic.affinity(index) for index in range(635)}
     assert len(affinities) == 635
-
-
-def test_the_example_of_the_documentation_runs() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "devicetree.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    scope: dict[str, Any] = {}
-    exec(example, scope)
-    assert parse(scope["dtb"])["/chosen"]["bootargs"] == b"console=ttyAMA0\0"
