@@ -10,6 +10,7 @@ from virt import fingerprint, plug
 from gicv3 import HotplugError, Notifier, VirtMachine
 from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo, SlotSet
 from gicv3.hotplug import HotplugEvent, HotplugStage
+from gicv3.policy import HotplugPolicy
 from gicv3.vcpu import PowerState
 
 FLAG, CMD = CpuhpFlag, CpuhpCommand
@@ -260,6 +261,29 @@ def test_a_guest_cannot_eject_what_may_not_go(block: Block, prepare: Callable[[B
     block.write(CpuhpReg.FLAGS, FLAG.EJECT, 1)
     assert fingerprint(block.machine) == before
     assert block.device.cpuhp.refused_ejects == 1
+
+
+def test_where_the_policy_stops_a_running_cpu_the_guest_may_eject_it() -> None:
+    block = Block(VirtMachine(cpus=1, max_cpus=5, policy=HotplugPolicy(running="stop")))
+    cpu = plug(block.machine, 4)
+    cpu.power_state = PowerState.ON
+    block.machine.device_del("cpu4")
+    block.set_flags(4, FLAG.EJECT)
+    assert (4 in block.machine.cpus, cpu.power_state) == (False, PowerState.OFF)
+
+
+def test_a_cpu_that_is_enabled_and_disabled_for_administration_looks_plugged_and_unplugged() -> None:
+    block = Block(VirtMachine(cpus=1, max_cpus=3, policy=HotplugPolicy(admin_state=True)))
+    path = block.machine.vcpu(2).qom_path
+    assert block.flags(2) == 0
+    block.machine.device_set(path, True)
+    assert (block.flags(2), block.ged()) == (FLAG.ENABLED | FLAG.INSERTING, 1 << 3)
+    block.set_flags(2, FLAG.INSERTING)
+    block.machine.device_set(path, False)
+    assert (block.flags(2), block.ged()) == (FLAG.ENABLED | FLAG.REMOVING, 1 << 3)
+    block.set_flags(2, FLAG.EJECT)
+    assert block.flags(2) == 0
+    assert not block.machine.vcpu(2).enabled
 
 
 def test_a_callback_that_fails_in_a_guests_ejection_is_not_swallowed(block: Block) -> None:

@@ -62,7 +62,7 @@ class OstInfo(NamedTuple):
     """The `id` of the vCPU in the slot, or None."""
     slot: int
     source: int
-    """3 or 0x103: an eject request; 0x200: an insertion."""
+    """1: a device check, that is a vCPU that came; 3 or 0x103: a request to eject; 0x200: an insertion."""
     status: int
     """0 is success."""
 
