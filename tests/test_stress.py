@@ -93,6 +93,18 @@ def test_lpis_come_and_go_and_are_taken():
     world.check()
 
 
+@pytest.mark.guest
+def test_guests_run_one_after_another_and_their_failure_is_told(monkeypatch):
+    config = StressConfig(cycles=5, guest=True)
+    report = run(config)
+    assert report.ok, str(report)
+    assert (report.cycles, report.steps, report.samples[-1].operations) == (8, 2, 24)
+    assert "8 cycles of guests" in str(report)
+    monkeypatch.setattr("gicv3.cli.demo.PATIENCE", 0)
+    report = run(config)
+    assert str(report).endswith("at step 0: DemoError: the guest did not boot: nothing moved for 0 ticks")
+
+
 def broken_unplug(skip):
     """`CpuHotplugHandler.unplug` without one of its steps."""
 

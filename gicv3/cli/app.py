@@ -137,6 +137,9 @@ def stress(
     check_every: Annotated[int, typer.Option(min=1, help="Plugs and unplugs between two checks of everything.")] = 1000,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a run ends.")] = None,
     lpis: Annotated[bool, typer.Option("--lpis", help="With LPIs.")] = False,
+    guest: Annotated[
+        bool, typer.Option("--guest", help="Let guests on Unicorn do it: the demo's, with 8 vCPUs, one after another.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report: NAME.json, or NAME.html with plots.")] = None,
 ) -> None:
     """Plug and unplug vCPUs at random, amid failing notifiers, refused requests, interrupts, resets and reads.
@@ -150,6 +153,6 @@ def stress(
         typer.echo(f"FAILED: {error}")
         raise typer.Exit(1) from error
     config = StressConfig(
-        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, lpis=lpis
+        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, lpis=lpis, guest=guest
     )
     raise typer.Exit(run(config, seeds, jobs, report))

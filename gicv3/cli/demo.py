@@ -86,7 +86,6 @@ class Demo:
             self.machine,
             image=smp_image(),
             load_address=LOAD_ADDRESS,
-
             quantum=quantum,
             output=self.output.extend,
         )

@@ -24,7 +24,11 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
         write(report, reports)
     failed = [report for report in reports if not report.ok]
     if failed:
-        options = f"--max-cpus {config.max_cpus} --check-every {config.check_every}" + " --lpis" * config.lpis
+        options = (
+            f"--max-cpus {config.max_cpus} --check-every {config.check_every}"
+            + " --lpis" * config.lpis
+            + " --guest" * config.guest
+        )
         console.print(f"again: gicv3 stress {options} --seed {failed[0].config.seed}", soft_wrap=True)
     return 1 if failed else 0
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+import random
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import gicv3
+from gicv3.errors import GicError
 from gicv3.stress.report import Failure, Report, Sample
 from gicv3.stress.shrink import shrink
 from gicv3.stress.steps import Step, StressConfig, generate
@@ -22,29 +25,50 @@ def run(config: StressConfig, progress: Progress | None = None) -> Report:
     """Run to the end or to the first failure, which is then shrunk to a short script.
 
     Parameters: `config`; `progress`, called with a sample at each check.
-    Returns: the report; it is `ok` when nothing was wrong. Raises: what `progress` raises.
+    Returns: the report; it is `ok` when nothing was wrong. Raises: what `progress` raises; with `guest`, ImportError.
     """
-    world = World(config)
-    started, cpu_started = time.monotonic(), time.process_time()
-    samples: list[Sample] = []
+    record = Recorder(config, progress)
+    return _run_guests(config, record) if config.guest else _run_steps(config, record)
 
-    def sample() -> None:
-        samples.append(
-            Sample(
-                time.monotonic() - started,
-                time.process_time() - cpu_started,
-                world.operations,
-                len(world.plugged) + 1,
-                world.interrupts,
-                _resident(),
-            )
+
+class Recorder:
+    """Takes the samples of a run and makes its report.
+
+    Parameters: `config`; `progress`, called with each sample.
+    """
+
+    def __init__(self, config: StressConfig, progress: Progress | None) -> None:
+        self._config = config
+        self._progress = progress
+        self._samples: list[Sample] = []
+        self._started, self._cpu_started = time.monotonic(), time.process_time()
+
+    def sample(self, operations: int, plugged: int, interrupts: int) -> bool:
+        """Take a sample. Returns: whether the time of the run is over."""
+        sample = Sample(
+            time.monotonic() - self._started,
+            time.process_time() - self._cpu_started,
+            operations,
+            plugged,
+            interrupts,
+            _resident(),
         )
-        if progress is not None:
-            progress(samples[-1])
+        self._samples.append(sample)
+        if self._progress is not None:
+            self._progress(sample)
+        return self._config.duration is not None and sample.seconds >= self._config.duration
 
-    def report(steps: int, failure: Failure | None = None) -> Report:
+    def report(self, steps: int, cycles: int, failure: Failure | None = None) -> Report:
+        """The report of the run as it is."""
         versions = {"gicv3": gicv3.__version__, "python": platform.python_version(), "machine": platform.machine()}
-        return Report(config, tuple(samples), steps, world.cycles, failure, versions)
+        return Report(self._config, tuple(self._samples), steps, cycles, failure, versions)
+
+
+def _run_steps(config: StressConfig, record: Recorder) -> Report:
+    world = World(config)
+
+    def sample() -> bool:
+        return record.sample(world.operations, len(world.plugged) + 1, world.interrupts)
 
     sample()
     checked, do = 0, world.do
@@ -57,14 +81,36 @@ def run(config: StressConfig, progress: Progress | None = None) -> Report:
             world.check()
         except Exception as error:
             sample()
-            return report(number + 1, _locate(config, checked, number, error))
+            return record.report(number + 1, world.cycles, _locate(config, checked, number, error))
         checked = number + 1
         next_check = world.operations + config.check_every
-        sample()
-        late = config.duration is not None and samples[-1].seconds >= config.duration
-        if late or world.cycles >= config.cycles:
-            return report(number + 1)
+        if sample() or world.cycles >= config.cycles:
+            return record.report(number + 1, world.cycles)
     raise AssertionError("steps never end")
+
+
+def _run_guests(config: StressConfig, record: Recorder) -> Report:
+    """Play the demo's story with guest after guest, each with other numbers: a step is a guest."""
+    from gicv3.cli.demo import HOTPLUG_CPUS, MAX_CPUS, Demo, DemoError
+
+    choose = random.Random(config.seed)
+    cycles = interrupts = guests = 0
+    record.sample(0, 0, 0)
+    while True:
+        demo = Demo(choose.randint(5, 100), choose.randint(50, 5000), lambda line: None, lambda demo: None)
+        with closing(demo):
+            try:
+                demo.play()
+            except (DemoError, GicError) as error:
+                failure = Failure(guests, f"{type(error).__name__}: {error}", (), MAX_CPUS)
+                return record.report(guests + 1, cycles, failure)
+            finally:
+                interrupts += demo.taken
+        guests += 1
+        cycles += len(HOTPLUG_CPUS)
+        # They are plugged twice and unplugged once.
+        if record.sample(3 * cycles, MAX_CPUS, interrupts) or cycles >= config.cycles:
+            return record.report(guests, cycles)
 
 
 def replay(config: StressConfig, steps: Iterable[Step]) -> None:

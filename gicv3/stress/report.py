@@ -39,7 +39,7 @@ class Failure:
     error: str
     """What was wrong."""
     script: tuple[Step, ...]
-    """The fewest steps found that lead there, on a fresh machine of `max_cpus`."""
+    """The fewest steps found that lead there, on a fresh machine of `max_cpus`; none for guests."""
     max_cpus: int
 
 
@@ -72,19 +72,20 @@ class Report:
 
     def __str__(self) -> str:
         config, last = self.config, self.samples[-1]
+        where = "of guests" if config.guest else f"on {config.max_cpus} vCPUs"
         line = (
-            f"seed {config.seed}: {self.cycles} cycles on {config.max_cpus} vCPUs in {last.seconds:.1f} s, "
+            f"seed {config.seed}: {self.cycles} cycles {where} in {last.seconds:.1f} s, "
             f"{self.rate:,.0f} plugs and unplugs a second of CPU time, {last.interrupts} interrupts, "
             f"memory {last.memory / 1e6:.0f} MB, grown by {self.growth / 1e6:.1f} MB"
         )
         failure = self.failure
         if failure is None:
             return f"OK: {line}"
+        text = f"FAILED: {line}\nat step {failure.step}: {failure.error}"
+        if not failure.script:
+            return text
         script = "".join(f"\n  {step}" for step in failure.script)
-        return (
-            f"FAILED: {line}\nat step {failure.step}: {failure.error}\n"
-            f"{len(failure.script)} steps on {failure.max_cpus} possible vCPUs lead there:{script}"
-        )
+        return f"{text}\n{len(failure.script)} steps on {failure.max_cpus} possible vCPUs lead there:{script}"
 
     def to_json(self) -> str:
         """The report as a JSON object."""

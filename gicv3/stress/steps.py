@@ -102,6 +102,8 @@ class StressConfig:
     """Seconds after which the run ends at its next check; None: when the cycles are done."""
     lpis: bool = False
     """Whether there are LPIs, which the redistributors take directly (GICR_SETLPIR)."""
+    guest: bool = False
+    """Whether guests on Unicorn do it instead: the demo's, with 4 of 8 vCPUs that come and go; needs its packages."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_cpus <= MAX_CPUS:
