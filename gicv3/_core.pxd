@@ -66,5 +66,7 @@ cdef class Gic:
     cdef int32_t c_proc_num(self, uint64_t mpidr) noexcept nogil
     cdef void c_set_accessible(self, uint32_t pe, bint accessible) noexcept nogil
     cdef void c_step(self, uint32_t steps) noexcept nogil
+    # What a write of `event` to GITS_TRANSLATER does that comes from DeviceID `device`
+    cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil
     # Whether work is left that drain() goes on with: the rest of a long ITS queue, or what callbacks have to bring
     cdef bint c_has_work(self) noexcept nogil

@@ -245,7 +245,9 @@ class Gic:
         ConfigError : there is no such PE.
         """
 
-    def mmio_write(self, address: int, value: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> None:
+    def mmio_write(
+        self, address: int, value: int, size: int = 4, secure: bool | None = None, pe: int = 0, device_id: int = 0
+    ) -> None:
         """Write `size` bytes at a physical address; a bad access is ignored and counted.
 
         Parameters
@@ -481,8 +483,11 @@ class Gic:
     def reset(self) -> None:
         """Reset of the Distributor and all redistributors; wires keep their level, CPU interfaces their state."""
 
-    # LPIs
+    # LPIs and ITS
 
+    def _msi(self, its: int, device_id: int, event_id: int) -> None: ...
+    def _its_counters(self, its: int) -> dict[str, int]: ...
+    def _its_errors(self, its: int) -> list[tuple[int, tuple[int, int, int, int], int]]: ...
     def lpi_pending(self, pe: int) -> list[int]:
         """INTIDs of the LPIs that are pending at a PE, enabled or not, in order.
 

@@ -53,6 +53,10 @@ include "core/plain.pxi"
 include "core/icc_registers.pxi"
 include "core/distributor.pxi"
 include "core/redistributor.pxi"
+include "core/its_tables.pxi"
+include "core/its_cache.pxi"
+include "core/its_commands.pxi"
+include "core/its.pxi"
 include "core/mmio.pxi"
 include "core/work.pxi"
 include "core/hotplug.pxi"
@@ -109,9 +113,18 @@ cdef class Gic:
         s.strict_on = config.strict
         s.settle_steps = config.settle_steps
         s.lpi_live = config.lpi_config == "live"
+        s.num_its = config.its
+        s.device_bits = config.device_bits
+        s.event_bits = config.event_bits
+        s.collection_bits = config.collection_bits
+        s.pta = config.pta
+        s.its_stall = config.its_errors == "stall"
+        s.its_umsi_spi = config.its_umsi_spi or 0
+        for i in range(3):
+            s.its_entry_size[i] = config.its_entry_sizes[i]
         s.iidr = config.iidr
-        for i in range(24):
-            s.pidr[i // 8][i % 8] = config.pidr[i // 8][i % 8]
+        for i in range(32):      # an ITS differs from the Distributor in its first byte alone
+            s.pidr[i // 8][i % 8] = 0x94 if i == 24 else config.pidr[i // 8 % 3][i % 8]
         s.dist_base = config.dist_base
         s.message_base = config.message_frame or 0
         s.num_region = len(config.regions)
@@ -134,6 +147,8 @@ cdef class Gic:
             s.region[i].first = first
             s.region[i].count = count
             s.pe[first + count - 1].flags |= PE_LAST
+        for i, base in enumerate(config.its_frames):
+            s.its[i].base = base
         affinities = config.affinities
         for i in range(s.num_pe):
             if affinities is None:       # 16 PEs a cluster, carrying upwards
@@ -197,13 +212,13 @@ cdef class Gic:
 
     cdef uint64_t c_frame_read(self, uint32_t frame, uint32_t index, uint32_t offset, uint32_t size,
                                bint secure) noexcept nogil:
-        if frame < NUM_FRAMES and index < self.s.num_pe:
+        if frame_has(self.s, frame, index):
             return frame_read(self.s, frame, index, offset, size, secure)
         return 0
 
     cdef void c_frame_write(self, uint32_t frame, uint32_t index, uint32_t offset, uint64_t value, uint32_t size,
                             bint secure) noexcept nogil:
-        if frame < NUM_FRAMES and index < self.s.num_pe:
+        if frame_has(self.s, frame, index):
             frame_write(self.s, frame, index, offset, value, size, secure)
 
     cdef uint64_t c_sysreg_read(self, uint32_t pe, uint32_t encoding) noexcept nogil:
@@ -253,6 +268,10 @@ cdef class Gic:
     def handle(self):
         """Address of this GIC for the functions of `gicv3.h`; good while this object lives."""
         return <size_t><void *>self
+
+    cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil:
+        if its < self.s.num_its:
+            its_msi(self.s, its, device, event)
 
     cdef bint c_has_work(self) noexcept nogil:
         return gic_has_work(self.s)
@@ -408,39 +427,42 @@ cdef class Gic:
         self.drain()
         return value
 
-    def mmio_write(self, address, value, size=4, secure=None, pe=0):
+    def mmio_write(self, address, value, size=4, secure=None, pe=0, device_id=0):
         """Write `size` bytes at a physical address; a bad access is ignored and counted."""
+        cdef u32 device = <u32>arg_unsigned(device_id, UINT32_MAX, "device_id")
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
         cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
+            self.s.bus_device = device
             self.c_mmio_write(place, data, width, is_secure)
+            self.s.bus_device = 0
         self.drain()
 
     def frame_read(self, frame, offset, size=4, secure=None, index=0):
-        """Read `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
-        cdef u32 pe = arg_pe(self, index)
-        cdef bint is_secure = arg_secure(self, secure, pe)
+        """Read `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS."""
         cdef u32 which = arg_frame(frame)
+        cdef u32 number = arg_frame_index(self, which, index)
+        cdef bint is_secure = arg_secure(self, secure, number if which < FRAME_GITS else 0)
         cdef u32 place = <u32>arg_unsigned(offset, UINT32_MAX, "offset")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         cdef u64 value
         with self.mutex:
-            value = frame_read(self.s, which, pe, place, width, is_secure)
+            value = frame_read(self.s, which, number, place, width, is_secure)
         self.drain()
         return value
 
     def frame_write(self, frame, offset, value, size=4, secure=None, index=0):
-        """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`."""
-        cdef u32 pe = arg_pe(self, index)
-        cdef bint is_secure = arg_secure(self, secure, pe)
+        """Write `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS."""
         cdef u32 which = arg_frame(frame)
+        cdef u32 number = arg_frame_index(self, which, index)
+        cdef bint is_secure = arg_secure(self, secure, number if which < FRAME_GITS else 0)
         cdef u32 place = <u32>arg_unsigned(offset, UINT32_MAX, "offset")
         cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
         with self.mutex:
-            frame_write(self.s, which, pe, place, data, width, is_secure)
+            frame_write(self.s, which, number, place, data, width, is_secure)
         self.drain()
 
     # --- system registers -----------------------------------------------------------------------------------------
@@ -508,6 +530,37 @@ cdef class Gic:
             mem_remove(self.s, address)
         self._buffers.pop(address, None)
         self._callbacks.pop(address, None)
+
+    # --- ITS ------------------------------------------------------------------------------------------------------
+
+    def _msi(self, its, device_id, event_id):
+        cdef u32 number = arg_its(self, its)
+        cdef u32 device = <u32>arg_unsigned(device_id, UINT32_MAX, "device_id")
+        cdef u32 event = <u32>arg_unsigned(event_id, UINT32_MAX, "event_id")
+        with self.mutex:
+            its_msi(self.s, number, device, event)
+        self.drain()
+
+    def _its_counters(self, its):
+        cdef Its *t = &self.s.its[arg_its(self, its)]
+        return {"commands": t.commands, "errors": t.errors, "msis": t.msis, "translated": t.translated,
+                "cache_hits": t.cache_hits, "unmapped": t.unmapped, "discarded": t.discarded,
+                "table_faults": t.table_faults}
+
+    def _its_errors(self, its):
+        cdef u32 number = arg_its(self, its)
+        cdef u64 i, seen
+        cdef ItsError *ring = <ItsError *>malloc(ITS_ERRORS * sizeof(ItsError))
+        if ring == NULL:
+            raise MemoryError
+        with self.mutex:
+            memcpy(ring, &self.s.its[number].error[0], ITS_ERRORS * sizeof(ItsError))
+            seen = self.s.its[number].errors
+        try:
+            return [(ring[i % ITS_ERRORS].code, tuple(ring[i % ITS_ERRORS].command), ring[i % ITS_ERRORS].offset)
+                    for i in range(seen - min(seen, <u64>ITS_ERRORS), seen)]
+        finally:
+            free(ring)
 
     # --- LPIs -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from gicv3.arrays import Arrays, Latency, statistics
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
+from gicv3.its import ITS_SIZE, ItsView
 from gicv3.memory import Memory
 from gicv3.registers import SYSREGS, SysReg, encode
 from gicv3.snapshot import Source, load_gic, restore_gic, save_gic
@@ -26,6 +27,9 @@ from gicv3.views import Access, FrameView, PeView, RedistView, Views
 _SCR_NS = 1
 _REDIST_STRIDE = 0x20000
 _MAX_ADDRESS = 1 << 52
+_MAX_ITS = 16
+_ITS_BASE = 0x0808_0000
+_ITS_PLACES = 4  # between it and the Distributor
 _PIDR = tuple((part, 0xB4, 0x3B, 0, 0x44, 0, 0, 0) for part in (0x92, 0x93, 0x97))
 
 
@@ -65,7 +69,18 @@ class GICv3Config:
     lpi_invalidate : with `lpis`, GICR_INVLPIR, GICR_INVALLR and GICR_SYNCR exist (GICR_CTLR.IR).
     lpi_config : "cached": the configuration byte of an LPI is kept until it is invalidated, or a redistributor enables
         LPIs; "live": it is read whenever the LPI becomes pending.
-    settle_steps : `step()`s until RWP, UWP and ChildrenAsleep settle; 0 settles at once.
+    its : number of ITSs, 0..16; needs `lpis`. Their tables are in `GICv3.memory`.
+    its_bases : physical address of each ITS, 64 KB aligned, 128 KB long; None: ITS n at 0x0808_0000 - n * 0x2_0000, n
+        up to 3.
+    device_bits, event_bits : bits of a DeviceID and of an EventID, 1..32 (GITS_TYPER.Devbits and ID_bits, plus 1).
+    collection_bits : bits of an ICID, 1..16; below 16 GITS_TYPER.CIL is 1.
+    pta : RDbase in commands is a redistributor's address, not its number (GITS_TYPER.PTA).
+    its_entry_sizes : bytes of a device, a collection and an event's table entry, 8, 16 or 32 each.
+    its_errors : a command that cannot be done is recorded, and then the queue goes on ("continue") or stalls ("stall").
+    its_umsi : unmapped MSIs are told in GITS_STATUSR and GITS_UMSIR (GITS_TYPER.UMSI).
+    its_umsi_spi : INTID of the SPI that ITS 0 drives to tell of them, ITS n the n-th after it, or None; needs
+        `its_umsi`.
+    settle_steps : `step()`s until RWP, UWP, ChildrenAsleep and GITS_CTLR.Quiescent settle; 0 settles at once.
     strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
     dist_base : physical address of the Distributor, 64 KB aligned.
     message_frame : physical address of a GICM frame, 64 KB aligned, or None; needs `message_spis`.
@@ -97,6 +112,16 @@ class GICv3Config:
     direct_lpi: bool = False
     lpi_invalidate: bool = True
     lpi_config: str = "cached"
+    its: int = 0
+    its_bases: Sequence[int] | None = None
+    device_bits: int = 16
+    event_bits: int = 16
+    collection_bits: int = 16
+    pta: bool = False
+    its_entry_sizes: Sequence[int] = (8, 8, 8)
+    its_errors: str = "continue"
+    its_umsi: bool = False
+    its_umsi_spi: int | None = None
     iidr: int = 0x43B
     pidr: Sequence[Sequence[int]] = _PIDR
     unknown_route: str = "nowhere"
@@ -109,10 +134,12 @@ class GICv3Config:
     redist_regions: Sequence[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "spis", "espis", "eppis", "priority_bits", "id_bits", "iidr", "settle_steps", "dist_base"):
+        for name in ("cpus", "spis", "espis", "eppis", "priority_bits", "id_bits", "iidr", "settle_steps", "dist_base",
+                     "its", "device_bits", "event_bits", "collection_bits", "its_umsi_spi"):
             if getattr(self, name) is not None:
                 as_index(getattr(self, name))  # a float is a TypeError
-        for name, rows in (("affinities", False), ("redist_regions", True), ("pidr", True)):
+        for name, rows in (("affinities", False), ("redist_regions", True), ("pidr", True), ("its_bases", False),
+                           ("its_entry_sizes", False)):
             value = getattr(self, name)
             if value is not None:        # kept as tuples: what was checked here must not change later
                 object.__setattr__(self, name, tuple(tuple(row) if rows else as_index(row) for row in value))
@@ -145,6 +172,7 @@ class GICv3Config:
             raise ConfigError("direct_lpi needs lpis=True, got False")
         if self.lpi_config not in ("cached", "live"):
             raise ConfigError(f"lpi_config must be 'cached' or 'live', got {self.lpi_config!r}")
+        self._check_its()
         if not 0 <= self.iidr <= 0xFFFF_FFFF:
             raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
         if len(self.pidr) != 3 or any(len(p) != 8 or not all(0 <= b <= 255 for b in p) for p in self.pidr):
@@ -166,7 +194,35 @@ class GICv3Config:
         value = getattr(self, feature, None)
         if feature == "lpi_invalidate":
             return self.lpis and self.lpi_invalidate
+        if feature == "its_status":
+            return self.its > 0 and (self.statusr or self.its_umsi)
         return value is not None if feature == "message_frame" else bool(value)
+
+    def _check_its(self) -> None:
+        if not 0 <= self.its <= _MAX_ITS:
+            raise ConfigError(f"its must be in 0..{_MAX_ITS}, got {self.its}")
+        if self.its and not self.lpis:
+            raise ConfigError("its needs lpis=True, got False")
+        if self.its_bases is not None and len(self.its_bases) != self.its:
+            raise ConfigError(f"its_bases must be one for each of {self.its} ITSs, got {len(self.its_bases)}")
+        if self.its_bases is None and self.its > _ITS_PLACES:
+            raise ConfigError(f"its_bases must be given for more than {_ITS_PLACES} ITSs, got None for {self.its}")
+        for name, most in (("device_bits", 32), ("event_bits", 32), ("collection_bits", 16)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} must be in 1..{most}, got {getattr(self, name)}")
+        if len(self.its_entry_sizes) != 3 or not set(self.its_entry_sizes) <= {8, 16, 32}:
+            raise ConfigError(f"its_entry_sizes must be three of 8, 16 and 32, got {self.its_entry_sizes}")
+        if self.its_errors not in ("continue", "stall"):
+            raise ConfigError(f"its_errors must be 'continue' or 'stall', got {self.its_errors!r}")
+        if self.its_umsi and not self.its:
+            raise ConfigError("its_umsi needs an ITS, got its=0")
+        if self.its_umsi_spi is not None:
+            last = self.its_umsi_spi + self.its - 1
+            if not self.its_umsi:
+                raise ConfigError("its_umsi_spi needs its_umsi=True, got False")
+            if not 32 <= self.its_umsi_spi <= last < 32 + self.spis:
+                raise ConfigError(f"its_umsi_spi must name {self.its} SPIs in 32..{31 + self.spis}, "
+                                  f"got {self.its_umsi_spi}")
 
     def _check_map(self) -> None:
         """Frames must be aligned, inside 52 bits, apart from each other, and hold every PE exactly once."""
@@ -176,6 +232,7 @@ class GICv3Config:
         spans = [(self.dist_base, 0x10000)]
         spans += [] if self.message_frame is None else [(self.message_frame, 0x10000)]
         spans += [(base, count * _REDIST_STRIDE) for base, count in self.regions]
+        spans += [(base, ITS_SIZE) for base in self.its_frames]
         end = 0
         for base, size in sorted(spans):
             if base % 0x10000 or not 0 <= base <= _MAX_ADDRESS - size:
@@ -191,6 +248,13 @@ class GICv3Config:
             return len(self.affinities)
         assert self.cpus is not None
         return self.cpus
+
+    @property
+    def its_frames(self) -> Sequence[int]:
+        """Physical address of each ITS, the default filled in."""
+        if self.its_bases is None:
+            return tuple(_ITS_BASE - n * ITS_SIZE for n in range(self.its))
+        return self.its_bases
 
     @property
     def regions(self) -> Sequence[tuple[int, int]]:
@@ -254,6 +318,11 @@ class GICv3(Gic):
     def redist(self) -> Sequence[RedistView]:
         """Redistributor registers by PE index and name."""
         return Views(self, _redist)
+
+    @property
+    def its(self) -> Sequence[ItsView]:
+        """ITSs by number."""
+        return tuple(ItsView(self, n) for n in range(self.config.its))
 
     @property
     def pe(self) -> Sequence[PeView]:

@@ -17,6 +17,8 @@ class Frame(IntEnum):
     RD = 1
     SGI = 2
     GICM = 3
+    GITS = 4
+    GITS_TRANS = 5
 
 
 class Reg(NamedTuple):
@@ -42,18 +44,22 @@ class Reg(NamedTuple):
     needs: str = ""
 
 
-_D, _R, _S, _M = Frame.GICD, Frame.RD, Frame.SGI, Frame.GICM
+_D, _R, _S, _M, _I, _T = Frame
 _PRIO = (1, 4)
 _WIDE = (4, 8)
 _MSG = (2, 4)
 # Aff3 39:32, IRM 31, Aff2 23:16, Aff1 15:8, Aff0 7:0; the rest is RES0.
 _IROUTER = 0xFF_80FF_FFFF
 _PROPBASER = 0x070F_FFFF_FFFF_FF9F
+# Valid 63, InnerCache 61:59, OuterCache 55:53, address 51:12, Shareability 11:10, Size 7:0
+_CBASER = 0xB8EF_FFFF_FFFF_FCFF
+# Valid 63, Indirect 62, InnerCache 61:59, OuterCache 55:53, address 47:12, Shareability 11:10, Page_Size 9:8, Size 7:0
+_BASER = 0xF8E0_FFFF_FFFF_FFFF
 _PENDBASER = 0x470F_FFFF_FFFF_0F80  # PTZ, bit 62, reads 0
 
 
 def _id_registers(prefix: str, frame: Frame) -> tuple[Reg, ...]:
-    needs = "message_frame" if frame is Frame.GICM else ""
+    needs = {Frame.GICM: "message_frame", Frame.GITS: "its"}.get(frame, "")
     return tuple(
         Reg(f"{prefix}_{name}", frame, offset, count=4, access="RO", reset=None, write_mask=0, first=first, base=first,
             needs=needs)
@@ -145,6 +151,19 @@ REGISTERS: tuple[Reg, ...] = (
     Reg("GICM_IIDR", _M, 0x0FCC, access="RO", reset=None, write_mask=0, needs="message_frame"),
     Reg("GICM_IIDR2", _M, 0xFFCC, access="RO", reset=None, write_mask=0, needs="message_frame"),
     *_id_registers("GICM", _M),
+    # ITS, control frame; GITS_BASER0 is the device table, GITS_BASER1 the collection table, the rest is RES0
+    Reg("GITS_CTLR", _I, 0x0000, reset=0x8000_0000, write_mask=0x101, needs="its"),
+    Reg("GITS_IIDR", _I, 0x0004, access="RO", reset=None, write_mask=0, needs="its"),
+    Reg("GITS_TYPER", _I, 0x0008, width=64, access="RO", reset=None, write_mask=0, sizes=_WIDE, needs="its"),
+    Reg("GITS_STATUSR", _I, 0x0040, access="W1C", write_mask=0x3F, needs="its_status"),
+    Reg("GITS_UMSIR", _I, 0x0048, width=64, access="RO", write_mask=0, sizes=_WIDE, needs="its_umsi"),
+    Reg("GITS_CBASER", _I, 0x0080, width=64, write_mask=_CBASER, sizes=_WIDE, needs="its"),
+    Reg("GITS_CWRITER", _I, 0x0088, width=64, write_mask=0xF_FFE1, sizes=_WIDE, needs="its"),
+    Reg("GITS_CREADR", _I, 0x0090, width=64, access="RO", write_mask=0, sizes=_WIDE, needs="its"),
+    Reg("GITS_BASER", _I, 0x0100, width=64, count=8, reset=None, write_mask=_BASER, sizes=_WIDE, needs="its"),
+    *_id_registers("GITS", _I),
+    # ITS, translation frame
+    Reg("GITS_TRANSLATER", _T, 0x0040, access="WO", sizes=_MSG, needs="its"),
 )
 
 

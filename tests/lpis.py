@@ -16,14 +16,15 @@ ENABLE_LPIS, CES, IR, RWP = 1, 2, 4, 8
 class LpiRig(Rig):
     """Redistributors with LPIs enabled, every configuration byte `config`; no pending table is read unless asked.
 
-    Tables are in one buffer of 4 MB at RAM: configuration at PROP, the pending table of PE n at PEND + n * 0x1_0000.
+    Tables are in one buffer of `ram` bytes at RAM: configuration at PROP, the pending table of PE n at
+    PEND + n * 0x1_0000.
     """
 
     def __init__(self, cpus: int = 1, *, config: int = 0xA1, enable: bool = True, callbacks: bool = False,
-                 id_bits: int = 16, **options: Any) -> None:
+                 id_bits: int = 16, ram: int = 4 << 20, **options: Any) -> None:
         super().__init__(cpus, lpis=True, id_bits=id_bits, direct_lpi=True, **options)
         self.id_bits = id_bits
-        self.ram = bytearray(4 << 20)
+        self.ram = bytearray(ram)
         self.reads: list[tuple[int, int]] = []
         self.writes: list[tuple[int, int]] = []
         if callbacks:

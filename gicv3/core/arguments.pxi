@@ -48,8 +48,19 @@ cdef bint arg_secure(Gic gic, secure, u32 pe) except -1:
 cdef u32 arg_frame(frame) except? 0xFFFFFFFF:
     cdef object number = frame if isinstance(frame, int) else as_index(frame)
     if not 0 <= number < NUM_FRAMES:
-        raise ConfigError(f"frame must be GICD, RD, SGI or GICM (0..3), got {frame}")
+        raise ConfigError(f"frame must be GICD, RD, SGI, GICM, GITS or GITS_TRANS (0..5), got {frame}")
     return number
+
+
+cdef u32 arg_its(Gic gic, its) except? 0xFFFFFFFF:
+    cdef object number = its if isinstance(its, int) else as_index(its)
+    if not 0 <= number < gic.s.num_its:
+        raise ConfigError(f"its must be below {gic.s.num_its}, the number of ITSs, got {its}")
+    return number
+
+
+cdef u32 arg_frame_index(Gic gic, u32 frame, index) except? 0xFFFFFFFF:
+    return arg_its(gic, index) if frame >= FRAME_GITS else arg_pe(gic, index)
 
 
 cdef u32 arg_register(reg) except? 0xFFFFFFFF:

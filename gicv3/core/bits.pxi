@@ -104,6 +104,7 @@ cdef enum:
     FEAT_DIRECT_LPI = 4096
     FEAT_LPI_INVALIDATE = 8192
     FEAT_UMSI = 16384
+    FEAT_ITS_STATUS = 32768
 
 cdef enum:
     # Rules of strict mode: strict.pxi has their texts
@@ -141,6 +142,8 @@ cdef enum:
     STRICT_RING = 1024           # findings kept; all are counted
     REDIST_STRIDE = 0x20000
     MEM_REGIONS = 64             # of guest memory
+    CACHE_PLACES = 16384         # translations of all ITSs
+    WAITING_MSIS = 1024          # that wait for callback memory
     LPI_NODES = 64               # to begin with: the pool grows
 
 

@@ -24,6 +24,8 @@ _INVARIANTS = {
     20: "pending LPIs stand in order at an implemented level, and the best one is known",
     21: "a redistributor has LPI state only while they are enabled, and is listed while it has work",
     22: "every node of the LPI pool hangs in one tree or is free",
+    23: "a cached translation is of an enabled ITS, in its place, valid and counted",
+    24: "an ITS is busy exactly when its queue has commands that can be done",
 }
 
 cdef enum:

@@ -65,6 +65,32 @@ cdef u32 check_lpi_pe(GicState *s, u32 pe, u32 *nodes, Failure *f) noexcept nogi
     return 0
 
 
+cdef u32 check_its(GicState *s, Failure *f) noexcept nogil:
+    """Translations are of enabled ITSs, lead to PEs and LPIs that there are, stand in their places and are counted."""
+    cdef u32[16] count
+    cdef u32 i, its
+    cdef ItsEntry *entry
+    memset(&count[0], 0, sizeof(count))
+    if s.num_its == 0:
+        return 0
+    for i in range(CACHE_PLACES):
+        entry = &s.its_cache[i]
+        if entry.its == 0:
+            continue
+        its = entry.its - 1
+        if entry.its > s.num_its or entry.pe >= s.num_pe or not is_lpi(s, entry.intid):
+            return check_fail(f, 23, entry.pe, entry.intid)
+        if entry != cache_place(s, its, entry.device, entry.event) or not s.its[its].enabled:
+            return check_fail(f, 23, entry.pe, entry.intid)
+        count[its] += 1
+    for i in range(s.num_its):
+        if count[i] != s.its[i].cached:
+            return check_fail(f, 23, NO_PE, INTID_NONE)
+        if (s.its_busy >> i & 1) != queue_has_work(&s.its[i]):
+            return check_fail(f, 24, NO_PE, INTID_NONE)
+    return 0
+
+
 cdef u32 check_lpis(GicState *s, Failure *f) noexcept nogil:
     """Every PE; then that each node of the pool hangs in one tree or is free."""
     cdef u32 pe, failed
@@ -79,4 +105,4 @@ cdef u32 check_lpis(GicState *s, Failure *f) noexcept nogil:
     while i and nodes <= s.num_lpi_node:
         nodes += 1
         i = <u32>s.lpi_node[i].place[0]
-    return check_fail(f, 22, NO_PE, INTID_NONE) if nodes != s.num_lpi_node else 0
+    return check_fail(f, 22, NO_PE, INTID_NONE) if nodes != s.num_lpi_node else check_its(s, f)

@@ -2,11 +2,13 @@
 # Built once when the module is imported; shared by every GIC, read-only afterwards.
 
 cdef enum:
-    NUM_FRAMES = 4
+    NUM_FRAMES = 6
     FRAME_GICD = 0
     FRAME_RD = 1
     FRAME_SGI = 2
     FRAME_GICM = 3
+    FRAME_GITS = 4
+    FRAME_GITS_TRANS = 5
     FRAME_WORDS = 0x4000
     READABLE = 1
     WRITABLE = 2
@@ -52,6 +54,12 @@ cdef enum:
     REG_INVLPIR
     REG_INVALLR
     REG_SYNCR
+    REG_UMSIR
+    REG_CBASER
+    REG_CWRITER
+    REG_CREADR
+    REG_BASER
+    REG_TRANSLATER
 
 cdef enum:
     SYS_NONE = 0
@@ -93,7 +101,7 @@ cdef struct RegDecode:
     u8 slots                     # interrupts an element stands for; 0 when it is not per interrupt
 
 cdef RegDecode[192] reg_rows
-cdef u8[4][0x4000] reg_index
+cdef u8[6][0x4000] reg_index
 cdef SysDecode[64] sys_rows
 cdef u8[0x4000] sys_index
 
@@ -101,7 +109,7 @@ _FEATURES = {"": 0, "security": FEAT_SECURITY, "el2": FEAT_EL2, "espis": FEAT_ES
              "message_spis": FEAT_MESSAGE_SPI, "nmi": FEAT_NMI, "range_selector": FEAT_RSS,
              "one_of_n": FEAT_ONE_OF_N, "statusr": FEAT_STATUSR, "lpis": FEAT_LPI,
              "message_frame": FEAT_MESSAGE_FRAME, "direct_lpi": FEAT_DIRECT_LPI, "lpi_invalidate": FEAT_LPI_INVALIDATE,
-             "its": FEAT_ITS, "its_umsi": FEAT_UMSI}
+             "its": FEAT_ITS, "its_umsi": FEAT_UMSI, "its_status": FEAT_ITS_STATUS}
 
 _REG_KINDS = {
     "CTLR": REG_CTLR, "TYPER": REG_TYPER, "IIDR": REG_IIDR, "TYPER2": REG_TYPER2, "STATUSR": REG_STATUSR,
@@ -113,6 +121,8 @@ _REG_KINDS = {
     "CPENDSGIR": REG_LEGACY, "SPENDSGIR": REG_LEGACY, "PIDR": REG_PIDR, "CIDR": REG_CIDR, "WAKER": REG_WAKER,
     "PROPBASER": REG_PROPBASER, "PENDBASER": REG_PENDBASER, "SETLPIR": REG_SETLPIR, "CLRLPIR": REG_CLRLPIR,
     "INVLPIR": REG_INVLPIR, "INVALLR": REG_INVALLR, "SYNCR": REG_SYNCR,
+    "UMSIR": REG_UMSIR, "CBASER": REG_CBASER, "CWRITER": REG_CWRITER, "CREADR": REG_CREADR, "BASER": REG_BASER,
+    "TRANSLATER": REG_TRANSLATER,
 }
 
 # How many interrupts one element of an array stands for.

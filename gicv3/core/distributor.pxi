@@ -9,6 +9,7 @@ cdef enum:
     PART_DIST = 0                # index of GicState.pidr
     PART_REDIST = 1
     PART_MESSAGE = 2
+    PART_ITS = 3
 
 
 # --- bitmap helpers, shared with the Redistributor ---------------------------------------------------------------

@@ -76,6 +76,7 @@ cdef void gic_reset(GicState *s) noexcept nogil:
     """Reset of the Distributor and of every redistributor; CPU interfaces belong to their PEs' reset."""
     cdef u32 pe, slot
     dist_reset_fields(s)
+    its_reset(s)
     lpi_reset(s)
     for slot in range(NUM_PRIVATE, SHARED_SLOTS):
         if shared_slot(s, shared_intid(slot)) != NO_SLOT:

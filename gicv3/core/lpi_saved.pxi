@@ -1,4 +1,4 @@
-# State of all LPIs as 64-bit words: for digests and snapshots.
+# State of all LPIs and ITSs as 64-bit words: for digests and snapshots.
 
 cdef u64 lpi_export_fill(GicState *s, u64 *out, bint cache) noexcept nogil:
     """Write LPI state as 64-bit words, or only count them when `out` is NULL.
@@ -57,17 +57,46 @@ cdef u64 lpi_export_fill(GicState *s, u64 *out, bint cache) noexcept nogil:
     return n
 
 
+cdef u64 its_export_fill(GicState *s, u64 *out) noexcept nogil:
+    """Write ITS state as 64-bit words, or only count them when `out` is NULL: eight for each ITS, then the MSIs that
+    wait, three words each after their number. Translations are read from the tables again, and not among them."""
+    cdef u64 n = 0
+    cdef u32 i
+    cdef Its *t
+    if out == NULL:
+        return 8 * s.num_its + 1 + 3 * s.num_its_waiting
+    for i in range(s.num_its):
+        t = &s.its[i]
+        out[n] = t.cbaser
+        out[n + 1] = t.baser[TABLE_DEVICE]
+        out[n + 2] = t.baser[TABLE_COLLECTION]
+        out[n + 3] = t.umsir
+        out[n + 4] = t.cwriter
+        out[n + 5] = t.creadr
+        out[n + 6] = t.quiescent_left
+        out[n + 7] = t.enabled | t.stalled << 1 | t.umsi_irq << 2 | <u64>t.statusr << 8 | <u64>t.syndrome << 16
+        n += 8
+    out[n] = s.num_its_waiting
+    n += 1
+    for i in range(s.num_its_waiting):
+        out[n] = s.its_waiting[i].its
+        out[n + 1] = s.its_waiting[i].device
+        out[n + 2] = s.its_waiting[i].event
+        n += 3
+    return n
+
+
 cdef bytes lpi_export(Gic gic, bint cache):
-    """State of all LPIs, little endian; empty without LPIs. The cache is state that only the future can tell."""
+    """State of all LPIs and ITSs, little endian; empty without LPIs. The cache is state that only the future tells."""
     cdef u64 *words
     cdef u64 count
     if gic.s.lpi == NULL:
         return b""
     with gic.mutex:
-        count = lpi_export_fill(gic.s, NULL, cache)
+        count = lpi_export_fill(gic.s, NULL, cache) + its_export_fill(gic.s, NULL)
         words = <u64 *>malloc(count * 8)
         if words != NULL:
-            lpi_export_fill(gic.s, words, cache)
+            its_export_fill(gic.s, words + lpi_export_fill(gic.s, words, cache))
     if words == NULL:
         raise MemoryError
     try:

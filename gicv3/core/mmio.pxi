@@ -4,12 +4,14 @@ cdef void access_bad(GicState *s, u32 frame, u32 index, u32 offset, bint secure,
     """Count a bad access and record it in STATUSR where that is implemented."""
     cdef u32 pe = index if frame == FRAME_RD or frame == FRAME_SGI else <u32>NO_PE
     s.bad_access += 1
+    if frame >= FRAME_GITS:
+        its_status(s, frame, index, status)
     if s.strict_on:
         strict_log(s, STRICT_BAD_ACCESS, pe, INTID_NONE, <u64>frame << 32 | offset)
     if s.features & FEAT_STATUSR:
         if frame == FRAME_GICD:
             s.statusr[secure] |= <u8>status
-        elif frame != FRAME_GICM:
+        elif frame == FRAME_RD or frame == FRAME_SGI:
             s.cold[index].statusr[secure] |= <u8>status
 
 
@@ -35,8 +37,13 @@ cdef inline RegDecode *frame_decode(GicState *s, u32 frame, u32 offset, u32 size
     return row
 
 
+cdef inline bint frame_has(GicState *s, u32 frame, u32 index) noexcept nogil:
+    """A frame of this kind and number may be accessed: `index` is a PE, which GICD and GICM ignore, or an ITS."""
+    return frame < NUM_FRAMES and index < (s.num_its if frame >= FRAME_GITS else s.num_pe)
+
+
 cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bint secure) noexcept nogil:
-    """Read a register of a frame; `index` (below num_pe) names the PE of an RD or SGI frame. Bad accesses read 0."""
+    """Read a register of a frame; `index` names its PE or ITS: see frame_has(). Bad accesses read 0."""
     cdef RegDecode *row = frame_decode(s, frame, offset, size)
     cdef u64 value
     cdef u32 element
@@ -49,6 +56,8 @@ cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bin
         value = gicd_read(s, row.kind, element, secure)
     elif frame == FRAME_GICM:
         value = gicm_read(s, row.kind, element)
+    elif frame == FRAME_GITS:
+        value = gits_read(s, index, row.kind, element)
     else:
         value = gicr_read(s, index, row.kind, element, secure)
     if size == 8 or (size == 4 and row.shift == 2):
@@ -75,6 +84,8 @@ cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, 
     value &= lanes
     if frame == FRAME_GICD or frame == FRAME_GICM:
         gicd_write(s, row.kind, element, value, lanes, secure)
+    elif frame >= FRAME_GITS:
+        gits_write(s, index, row.kind, element, value, lanes)
     else:
         gicr_write(s, index, row.kind, element, value, lanes, secure)
 
@@ -82,9 +93,7 @@ cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, 
 cdef bint mmio_decode(GicState *s, u64 address, u32 *frame, u32 *index, u32 *offset) noexcept nogil:
     """Find the frame, PE and offset of a physical address; False outside the GIC."""
     cdef u64 distance = address - s.dist_base
-    cdef u32 middle
-    cdef u32 low = 0
-    cdef u32 high = s.num_region
+    cdef u32 i
     if distance < DIST_FRAME_SIZE:
         frame[0] = FRAME_GICD
         index[0] = 0
@@ -95,18 +104,16 @@ cdef bint mmio_decode(GicState *s, u64 address, u32 *frame, u32 *index, u32 *off
         index[0] = 0
         offset[0] = <u32>(address - s.message_base)
         return True
-    while low < high:            # the last region that begins at or below the address
-        middle = (low + high) // 2
-        if s.region[middle].base <= address:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 0:
-        return False
-    distance = address - s.region[low - 1].base
-    if distance >= <u64>s.region[low - 1].count * REDIST_STRIDE:
-        return False
-    frame[0] = FRAME_SGI if distance & DIST_FRAME_SIZE else FRAME_RD
-    index[0] = s.region[low - 1].first + <u32>(distance // REDIST_STRIDE)
-    offset[0] = <u32>(distance & (DIST_FRAME_SIZE - 1))
-    return True
+    index[0] = redist_at(s, address, &distance)
+    if index[0] != NO_PE:
+        frame[0] = FRAME_SGI if distance & DIST_FRAME_SIZE else FRAME_RD
+        offset[0] = <u32>(distance & (DIST_FRAME_SIZE - 1))
+        return True
+    for i in range(s.num_its):
+        distance = address - s.its[i].base
+        if distance < ITS_FRAMES_SIZE:
+            frame[0] = FRAME_GITS_TRANS if distance & DIST_FRAME_SIZE else FRAME_GITS
+            index[0] = i
+            offset[0] = <u32>(distance & (DIST_FRAME_SIZE - 1))
+            return True
+    return False

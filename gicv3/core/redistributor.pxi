@@ -1,5 +1,26 @@
 # GICR_*: the RD and SGI frames of one PE. They belong to the always-on domain: they work for absent vCPUs too.
 
+cdef u32 redist_at(GicState *s, u64 address, u64 *distance) noexcept nogil:
+    """The PE in whose redistributor an address lies, and how far from its start; NO_PE outside of all."""
+    cdef u32 middle
+    cdef u32 low = 0
+    cdef u32 high = s.num_region
+    while low < high:            # the last region that begins at or below the address
+        middle = (low + high) // 2
+        if s.region[middle].base <= address:
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0:
+        return NO_PE
+    distance[0] = address - s.region[low - 1].base
+    if distance[0] >= <u64>s.region[low - 1].count * REDIST_STRIDE:
+        return NO_PE
+    middle = <u32>(distance[0] // REDIST_STRIDE)
+    distance[0] -= <u64>middle * REDIST_STRIDE
+    return s.region[low - 1].first + middle
+
+
 cdef inline u32 gicr_reach(GicState *s, PeState *p, u32 word, bint secure) noexcept nogil:
     """The bits of a private word that an access reaches: Non-secure software sees Non-secure Group 1 only."""
     cdef u32 valid = private_valid(s, word)

@@ -77,6 +77,8 @@ cdef void gic_step(GicState *s, u32 steps) noexcept nogil:
     cdef u32 kept = 0
     cdef PeCold *c
     s.rwp_left = count_down(s.rwp_left, steps)
+    for i in range(s.num_its):
+        s.its[i].quiescent_left = count_down(s.its[i].quiescent_left, steps)
     for i in range(s.num_settling):
         pe = s.settling[i]
         c = &s.cold[pe]

@@ -155,6 +155,49 @@ cdef struct LpiPe:               # LPIs of one redistributor
     u32 refresh_at               # pending LPIs to judge by their configuration
     u32 refresh_end
 
+cdef struct ItsEntry:            # one cached translation
+    u32 device
+    u32 event
+    u32 intid
+    u32 pe
+    u16 icid
+    u8 its                       # number + 1; 0: empty
+
+cdef struct ItsError:            # one command that could not be done
+    u64 command[4]
+    u32 code
+    u32 offset                   # where it stood in the queue
+
+cdef struct Its:
+    u64 base                     # physical address of the control frame
+    u64 cbaser
+    u64 baser[2]                 # device table, collection table
+    u64 umsir
+    u32 cwriter                  # offset in the queue
+    u32 creadr
+    u32 quiescent_left           # steps until GITS_CTLR.Quiescent
+    u8 enabled
+    u8 stalled
+    u8 umsi_irq                  # GITS_CTLR.UMSIirq
+    u8 statusr
+    u8 syndrome                  # GITS_STATUSR.Syndrome
+    u8 busy                      # commands are left that can be done
+    u32 cached                   # translations
+    ItsError error[64]           # the last ones
+    u64 commands                 # statistics from here
+    u64 errors
+    u64 msis
+    u64 translated
+    u64 discarded
+    u64 unmapped
+    u64 cache_hits
+    u64 table_faults
+
+cdef struct WaitingMsi:          # its tables are in callback memory that is not staged
+    u32 its
+    u32 device
+    u32 event
+
 cdef struct MemRegion:           # guest memory that is mapped for the GIC
     u64 base
     u64 size
@@ -204,7 +247,7 @@ cdef struct GicState:
     u8 e1nwf                     # GICD_CTLR.E1NWF
     u8 statusr[2]
     u32 iidr
-    u8 pidr[3][8]                # identification of GICD, GICR and GICM
+    u8 pidr[4][8]                # identification of GICD, GICR, GICM and GITS
     u32 rwp_left
     SharedWord shared[64]
     u32 nsacr[128]
@@ -268,6 +311,21 @@ cdef struct GicState:
     u64 lpi_discarded
     u64 lpi_lost
     u64 lpi_table_faults
+    # ITSs
+    Its *its
+    u32 num_its
+    u32 its_busy                 # ITSs whose queues go on
+    u32 device_bits
+    u32 event_bits
+    u32 collection_bits
+    u32 its_entry_size[3]        # bytes: device, collection, event
+    u32 its_umsi_spi             # INTID that ITS 0 drives, 0: none
+    u32 bus_device               # DeviceID of the write under way
+    u8 pta
+    u8 its_stall                 # a command that cannot be done stalls the queue
+    ItsEntry *its_cache
+    WaitingMsi *its_waiting
+    u32 num_its_waiting
     # Findings of strict mode
     StrictEntry *strict_ring
     u64 strict_seen
@@ -398,6 +456,13 @@ cdef bint lpi_alloc(GicState *s) noexcept nogil:
     return True
 
 
+cdef bint its_alloc(GicState *s) noexcept nogil:
+    s.its = <Its *>zalloc(s.num_its * sizeof(Its))
+    s.its_cache = <ItsEntry *>zalloc(CACHE_PLACES * sizeof(ItsEntry))
+    s.its_waiting = <WaitingMsi *>zalloc(WAITING_MSIS * sizeof(WaitingMsi))
+    return s.its != NULL and s.its_cache != NULL and s.its_waiting != NULL
+
+
 cdef bint state_alloc(GicState *s) noexcept nogil:
     """Allocate every array from the counts in `s`; False when memory is short (state_free() then cleans up)."""
     cdef u32 i, table = 16
@@ -436,6 +501,8 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
     s.mem = <MemRegion *>zalloc(MEM_REGIONS * sizeof(MemRegion))
     if s.mem == NULL or (s.features & FEAT_LPI and not lpi_alloc(s)):
         return False
+    if s.num_its and not its_alloc(s):
+        return False
     for i in range(SHARED_SLOTS):
         s.spi[i].queued_pe = NO_PE
     s.queue_free = 1             # a fresh pool hands out 1, 2, 3 ...: see pool_take()
@@ -459,6 +526,9 @@ cdef void state_free(GicState *s) noexcept nogil:
     free(s.lpi_jobs)
     free(s.lpi_config)
     free(s.lpi_node)
+    free(s.its)
+    free(s.its_cache)
+    free(s.its_waiting)
     free(s.mem)
     free(s.stage)
     free(s.pe)
