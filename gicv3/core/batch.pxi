@@ -40,27 +40,29 @@ cdef u32 ENC_EOIR0 = SysReg.ICC_EOIR0_EL1
 cdef void column_load(Column *c, Py_ssize_t start, u32 count, u64 *values) noexcept nogil:
     """Read `count` elements from `start` on, whatever their width, sign and byte order."""
     cdef char *place = c.data + start * c.stride
+    cdef Py_ssize_t stride = c.stride    # in registers, so that the width is tested once and not for each element
+    cdef u32 width = c.width
     cdef u32 i
     cdef u8 wide8
     cdef u16 wide16
     cdef u32 wide32
-    cdef u64 sign = <u64>1 << (8 * c.width - 1)
+    cdef u64 sign = <u64>1 << (8 * width - 1)
     for i in range(count):       # memcpy: a field of a packed record need not be aligned
-        if c.width == 4:
+        if width == 4:
             memcpy(&wide32, place, 4)
             values[i] = wide32
-        elif c.width == 8:
+        elif width == 8:
             memcpy(&values[i], place, 8)
-        elif c.width == 1:
+        elif width == 1:
             memcpy(&wide8, place, 1)
             values[i] = wide8
         else:
             memcpy(&wide16, place, 2)
             values[i] = wide16
-        place += c.stride
+        place += stride
     if c.swapped:
         for i in range(count):
-            values[i] = gic_bswap64(values[i]) >> (64 - 8 * c.width)
+            values[i] = gic_bswap64(values[i]) >> (64 - 8 * width)
     if c.is_signed:
         for i in range(count):
             values[i] = (values[i] ^ sign) - sign
@@ -176,9 +178,14 @@ cdef inline bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept 
         return False
     if b.chunk[1][i] >= s.num_pe:
         return element_wrong(b, 1, LIMIT_PE)
-    wire_set(s, slot, owner, True)
-    taken[0] = element_take(s, b, pe)
-    wire_set(s, slot, owner, False)
+    if owner != NO_PE:           # apart, because a test at each step would cost as much as a step's share
+        pe_set_line(s, pe, slot, True)
+        taken[0] = element_take(s, b, pe)
+        pe_set_line(s, pe, slot, False)
+    else:
+        spi_set_line(s, slot, True)
+        taken[0] = element_take(s, b, pe)
+        spi_set_line(s, slot, False)
     element_end(s, b, pe, taken[0])
     return True
 
@@ -192,28 +199,57 @@ cdef void batch_prefetch(GicState *s, u64 *pes, u32 count) noexcept nogil:
             gic_prefetch(<char *>&s.pe[pes[i]] + 64)
 
 
-cdef u32 batch_chunk(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
-    """Do the elements that were read, element 0 being number `start` of the batch; returns how many were done."""
+# A loop for each kind: elements 0..count-1 of what was read, element 0 being number `start` of the batch; they return how
+# many were done. They are called by address, because inlined into the caller they would share its registers.
+
+ctypedef u32 (*BatchLoop)(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil
+
+
+cdef u32 batch_lines(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
     cdef u32 i
-    cdef u32 *taken = <u32 *>b.results[0] + start
+    for i in range(count):
+        if not batch_line(s, b, i):
+            return i
+    return count
+
+
+cdef u32 batch_pulses(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    cdef u32 i
+    for i in range(count):
+        if not batch_pulse(s, b, i):
+            return i
+    return count
+
+
+cdef u32 batch_accesses(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    cdef u32 i
     cdef u64 *values = <u64 *>b.results[0] + start
     cdef u8 *codes = <u8 *>b.results[1] + start
     for i in range(count):
-        if b.kind == BATCH_CYCLES:
-            if not batch_cycle(s, b, i, &taken[i]):
-                return i
-        elif b.kind == BATCH_TAKE:
-            if not batch_take(s, b, i, &taken[i]):
-                return i
-        elif b.kind == BATCH_LINES:
-            if not batch_line(s, b, i):
-                return i
-        elif b.kind == BATCH_PULSES:
-            if not batch_pulse(s, b, i):
-                return i
-        elif not batch_access(s, b, i, &values[i], &codes[i]):
+        if not batch_access(s, b, i, &values[i], &codes[i]):
             return i
     return count
+
+
+cdef u32 batch_takes(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    cdef u32 i
+    cdef u32 *taken = <u32 *>b.results[0] + start
+    for i in range(count):
+        if not batch_take(s, b, i, &taken[i]):
+            return i
+    return count
+
+
+cdef u32 batch_cycles(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    cdef u32 i
+    cdef u32 *taken = <u32 *>b.results[0] + start
+    for i in range(count):
+        if not batch_cycle(s, b, i, &taken[i]):
+            return i
+    return count
+
+
+cdef BatchLoop[5] BATCH_LOOPS = [batch_lines, batch_pulses, batch_accesses, batch_takes, batch_cycles]   # by BATCH_*
 
 
 cdef str wrong_text(Gic gic, Batch *b, u64 got, bint is_signed):
@@ -263,7 +299,7 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
                 for i in range(columns):
                     column_load(&column[i], done, wanted, &b.chunk[i][0])
                 batch_prefetch(gic.s, &b.chunk[pes][0], wanted)
-                ready = batch_chunk(gic.s, &b, done, wanted)
+                ready = BATCH_LOOPS[kind](gic.s, &b, done, wanted)
                 done += ready
                 if b.wrong != NULL:
                     break
