@@ -130,6 +130,9 @@ def generate(config: StressConfig) -> Iterator[Step]:
     number, bits = choose.random, choose.getrandbits
     while True:
         drawn = number()
-        # Most are flips: they are not looked up.
-        action = Action.FLIP if drawn < flip else actions[bisect(limits, int(drawn * total))]
-        yield Step(action, 1 + int(number() * slots), bits(32))
+        slot = 1 + int(number() * slots)
+        # Most are flips: they are not looked up, and need no value.
+        if drawn < flip:
+            yield Step(Action.FLIP, slot, 0)
+        else:
+            yield Step(actions[bisect(limits, int(drawn * total))], slot, bits(32))

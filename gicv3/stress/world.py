@@ -15,7 +15,7 @@ from gicv3.registers import REGISTERS, Frame, SysReg
 from gicv3.stress.lpis import Lpis
 from gicv3.stress.steps import Action, Step, StressConfig
 from gicv3.timer import TimerReg
-from gicv3.vcpu import CpuPpi, PowerState
+from gicv3.vcpu import CpuPpi, PowerState, Vcpu
 
 ENTRY = 0x4000_0000
 _ALL = 0xFFFF_FFFF
@@ -127,8 +127,8 @@ class World:
         asked = {slot for slot, cpu in machine.cpus.items() if cpu.unplug_requested}
         if asked != self.asked:
             raise Violation(f"asked to go are {sorted(asked)}, expected {sorted(self.asked)}")
-        for slot in range(machine.max_cpus):
-            if slot not in machine.cpus and self.gic.line(slot):
+        for slot in self.gic.lines.nonzero()[0].tolist():
+            if slot not in machine.cpus:
                 raise Violation(f"the absent vCPU {slot} has lines {self.gic.line(slot):#x}")
 
     def _prepare(self) -> None:
@@ -150,14 +150,17 @@ class World:
         raise Violation(f"{call.__name__}{args}{kwargs} was not refused")
 
     def _flip(self, slot: int, value: int) -> None:
-        if slot in self.plugged:
-            self._request(slot, value)
-            cpu = self.machine.cpus[slot]
-            if cpu.power_state is not PowerState.OFF:
-                self.machine.power_off(cpu)
-            self._eject(slot, value)
-        else:
+        if slot not in self.plugged:
             self._plug(slot, value)
+            return
+        # What the run consists of: kept short.
+        machine, name = self.machine, self._names[slot]
+        cpu = machine.cpus[slot]
+        machine.device_del(name)
+        if cpu.power_state is not PowerState.OFF:
+            machine.power_off(cpu)
+        machine.complete_unplug(name)
+        self._gone(slot, cpu)
 
     def _plug(self, slot: int, value: int) -> None:
         plug = self.machine.device_add
@@ -189,10 +192,13 @@ class World:
             self._expect_refusal(eject, self._names[slot])
             return
         eject(self._names[slot])
+        self._gone(slot, cpu)
+
+    def _gone(self, slot: int, cpu: Vcpu) -> None:
         if cpu.wired or cpu.gicv3state is not None:
             raise Violation(f"the vCPU {slot} that went is still {'wired' if cpu.wired else 'associated'}")
         self.plugged.remove(slot)
-        self.asked.remove(slot)
+        self.asked.discard(slot)
         self.operations += 1
         self.cycles += 1
 
