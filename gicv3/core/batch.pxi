@@ -199,7 +199,7 @@ cdef void batch_prefetch(GicState *s, u64 *pes, u32 count) noexcept nogil:
             gic_prefetch(<char *>&s.pe[pes[i]] + 64)
 
 
-# A loop for each kind: elements 0..count-1 of what was read, element 0 being number `start` of the batch; they return how
+# A loop for each kind: elements 0..count-1 of what was read, element 0 being number `start` of the batch; returns how
 # many were done. They are called by address, because inlined into the caller they would share its registers.
 
 ctypedef u32 (*BatchLoop)(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil
