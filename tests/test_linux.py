@@ -1,6 +1,8 @@
 """Debian's unmodified arm64 kernel on `UnicornMachine`, to a shell and back: `make linux` fetches it and runs this."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,9 +70,14 @@ class Guest:
 
 
 @pytest.fixture(scope="module")
-def guest() -> Iterator[Guest]:
+def images() -> Path:
     if not (IMAGES / "kernel").exists():
         pytest.skip("no kernel: `make linux` fetches one")
+    return IMAGES
+
+
+@pytest.fixture(scope="module")
+def guest(images: Path) -> Iterator[Guest]:
     guest = Guest(CPUS)
     yield guest
     guest.engine.close()
@@ -130,6 +137,19 @@ def test_it_powers_off(guest: Guest) -> None:
     assert guest.engine.run(2_000_000_000) is Stop.OFF
     assert "reboot: Power down" in guest.text
     guest.machine.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpus", [1, 8])
+def test_the_command_boots_it_and_types_what_it_reads(images: Path, cpus: int) -> None:
+    run = [sys.executable, "-c", "import sys; from gicv3.cli import main; sys.argv[0] = 'gicv3'; main()", "run"]
+    options = ["--kernel", images / "kernel", "--initrd", images / "initrd", "--append", APPEND, "--smp", str(cpus)]
+    typed = b"nproc; poweroff -f\n"
+    done = subprocess.run([*run, *options], input=typed, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f"\n{cpus}\r\n".encode() in done.stdout
+    assert b"reboot: Power down" in done.stdout
+    assert [line for line in done.stdout.decode("latin-1").splitlines() if BAD.search(line)] == []
 
 
 def test_what_is_no_kernel_or_does_not_fit_is_refused() -> None:

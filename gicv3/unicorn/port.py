@@ -29,6 +29,7 @@ KIND_ICC, KIND_CONSTANT, KIND_TIMER = 1, 2, 16
 
 GICD_SIZE = 0x1_0000
 REDISTRIBUTOR_STRIDE = 0x2_0000
+ITS_SIZE = 0x2_0000
 
 
 class UnicornPort(_native.Port, Unique):
@@ -92,6 +93,7 @@ class UnicornPort(_native.Port, Unique):
         for base, size in (
             (config.dist_base, GICD_SIZE),
             *((base, count * REDISTRIBUTOR_STRIDE) for base, count in config.regions),
+            *((its.base, ITS_SIZE) for its in getattr(self.gic, "its", ())),
         ):
             self._hooks.mmio(base, size, "gic", _native.Frames(self, base))
 

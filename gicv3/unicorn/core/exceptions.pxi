@@ -50,8 +50,15 @@ cdef void on_exception(void *uc, u32 number, Core core) noexcept nogil:
     core.faulted = core.count
 
 
-cdef bint call_python(Core core, bint semihosting) noexcept with gil:
+cdef bint call_python(Core core, bint semihosting) noexcept nogil:
     """Let Python serve a call of the guest's. Returns: whether it knew the call."""
+    cdef bint held = let_go(core)
+    cdef bint known = call_with_gil(core, semihosting)
+    hold(core, held)
+    return known
+
+
+cdef bint call_with_gil(Core core, bint semihosting) noexcept with gil:
     try:
         if semihosting:
             return core.semihosting_call()

@@ -54,6 +54,8 @@ cdef class Port:
     cdef u64 *vbar
     cdef u32 *syndrome
     cdef u64 *address
+    cdef bint holding           # the run loop holds the GIC's lock: taking it at every access costs more than the access
+    cdef bint has_tables        # the GIC keeps tables in memory, which it works on without the lock
     cdef readonly u64 entered
     """The vector at which the last exception was taken."""
 
@@ -63,6 +65,7 @@ cdef class Port:
         self.gic = gic
         self.pe = pe
         self.table = table
+        self.has_tables = gic.config.lpis
         self.kinds = <const u8 *>table
         for index, value in enumerate(constants):
             self.constants[index] = value
@@ -128,14 +131,49 @@ cdef class Port:
         return 0
 
 
+cdef inline void take_lock(Port port) noexcept nogil:
+    if not port.holding:
+        port.gic.lock()
+
+
+cdef inline void give_lock(Port port) noexcept nogil:
+    if not port.holding:
+        port.gic.unlock()
+
+
+cdef inline bint let_go(Port port) noexcept nogil:
+    """Release the lock for Python, which may use the GIC and wait for threads that do. Returns: whether it was held."""
+    cdef bint held = port.holding
+    if held:
+        port.holding = False
+        port.gic.unlock()
+    return held
+
+
+cdef inline void hold(Port port, bint held) noexcept nogil:
+    if held:
+        port.gic.lock()
+        port.holding = True
+
+
 cdef void drain(Port port) noexcept nogil:
-    """Run the GIC's `on_line`, if it has one, for what an access has changed."""
+    """Do what an access leaves to be done without the lock: callbacks for lines, tables in memory."""
+    cdef bint held
+    if <void *>port.gic._on_line == <void *>None and port.gic.lines_callback == NULL and not port.has_tables:
+        return
+    held = let_go(port)
     if <void *>port.gic._on_line != <void *>None:
-        with gil:
-            try:
-                port.gic.drain()
-            except BaseException as error:
-                port.fail(error)
+        drain_with_gil(port)
+    else:
+        port.gic.c_drain()
+    hold(port, held)
+
+
+cdef void drain_with_gil(Port port) noexcept with gil:
+    try:
+        port.gic.drain()
+    except BaseException as error:
+        port.fail(error)
 
 
 cdef inline bint privileged(Port port) noexcept nogil:
@@ -228,16 +266,15 @@ cdef u32 on_mrs(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
     if kind == KIND_ICC:
         if not privileged(port):
             return 0
-        port.gic.lock()
+        take_lock(port)
         if port.gic.c_sysreg_access(port.pe, encoding, &value, False):
-            port.gic.unlock()
+            give_lock(port)
             return 0
-        port.gic.unlock()
+        give_lock(port)
         drain(port)
         set_result(port, register, value)
         # Unicorn does not know the register: for it the instruction is undefined unless the PC has moved on.
         jump(port, current_pc(port) + 4)
-        port.changed()
         return 1
     if kind < KIND_CONSTANT + MAX_CONSTANTS:
         set_result(port, register, port.constants[kind - KIND_CONSTANT])
@@ -256,11 +293,11 @@ cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
     if kind == KIND_ICC:
         if not privileged(port):
             return 0
-        port.gic.lock()
+        take_lock(port)
         if port.gic.c_sysreg_access(port.pe, encoding, &value, True):
-            port.gic.unlock()
+            give_lock(port)
             return 0
-        port.gic.unlock()
+        give_lock(port)
         drain(port)
         next_pc = current_pc(port) + 4
         jump(port, port.entered if enter_interrupt(port, next_pc) else next_pc)
@@ -297,21 +334,35 @@ cdef class Device(Frames):
 
 cdef u64 on_gic_read(void *uc, u64 offset, u32 size, Frames frames) noexcept nogil:
     cdef u64 value
-    frames.port.gic.lock()
+    take_lock(frames.port)
     value = frames.port.gic.c_mmio_read(frames.base + offset, size, False)
-    frames.port.gic.unlock()
+    give_lock(frames.port)
     return value
 
 
 cdef void on_gic_write(void *uc, u64 offset, u32 size, u64 value, Frames frames) noexcept nogil:
-    frames.port.gic.lock()
+    take_lock(frames.port)
     frames.port.gic.c_mmio_write(frames.base + offset, value, size, False)
-    frames.port.gic.unlock()
+    give_lock(frames.port)
     drain(frames.port)
     frames.port.changed()
 
 
-cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept with gil:
+cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept nogil:
+    cdef bint held = let_go(device.port)
+    cdef u64 value = device_read(device, offset, size)
+    hold(device.port, held)
+    return value
+
+
+cdef void on_device_write(void *uc, u64 offset, u32 size, u64 value, Device device) noexcept nogil:
+    cdef bint held = let_go(device.port)
+    device_write(device, offset, size, value)
+    hold(device.port, held)
+    device.port.changed()
+
+
+cdef u64 device_read(Device device, u64 offset, u32 size) noexcept with gil:
     try:
         return device.read(device.base + offset, size)
     except BaseException as error:
@@ -319,12 +370,11 @@ cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept 
         return 0
 
 
-cdef void on_device_write(void *uc, u64 offset, u32 size, u64 value, Device device) noexcept with gil:
+cdef void device_write(Device device, u64 offset, u32 size, u64 value) noexcept with gil:
     try:
         device.write(device.base + offset, value, size)
     except BaseException as error:
         device.port.fail(error)
-    device.port.changed()
 
 
 CALLBACKS = {

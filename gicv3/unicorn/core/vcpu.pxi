@@ -172,7 +172,9 @@ cdef class Core(Port):
                 pc = self.entered
             self.set_limit(self.count)
             before = self.count
+            hold(self, True)
             status = uc_emu_start(self.uc, pc, 0, 0, 0)
+            let_go(self)
             if status != ERR_OK:
                 if not take_abort(self, status):
                     break
@@ -188,7 +190,14 @@ cdef class Core(Port):
         self.running = False
 
 
-cdef u64 timer_call(Core core, u32 encoding, u64 value, bint write) noexcept with gil:
+cdef u64 timer_call(Core core, u32 encoding, u64 value, bint write) noexcept nogil:
+    cdef bint held = let_go(core)
+    value = timer_access(core, encoding, value, write)
+    hold(core, held)
+    return value
+
+
+cdef u64 timer_access(Core core, u32 encoding, u64 value, bint write) noexcept with gil:
     try:
         if write:
             core.timer_write(encoding, value, core.now())
@@ -209,8 +218,11 @@ cdef void on_code(void *uc, u64 address, u32 size, Core core) noexcept nogil:
 cdef void attend(Core core, u64 address) noexcept nogil:
     """Before the instruction at `address`: move timers, end the run, or take an interrupt."""
     cdef u64 executed = core.count - 1
+    cdef bint held
     if core.turns.deadline <= core.start + executed and not core.turns.by_host:
+        held = let_go(core)
         advance_timers(core, core.start + executed)
+        hold(core, held)
     if core.stopping or core.power != POWER_ON or executed >= core.budget:
         core.count = executed
         core.ended = True
