@@ -68,5 +68,6 @@ cdef class Gic:
     cdef void c_step(self, uint32_t steps) noexcept nogil
     # What a write of `event` to GITS_TRANSLATER does that comes from DeviceID `device`
     cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil
+    cdef void c_trace_time(self, uint64_t now) noexcept nogil     # the time of the trace's next events
     # Whether work is left that drain() goes on with: the rest of a long ITS queue, or what callbacks have to bring
     cdef bint c_has_work(self) noexcept nogil

@@ -38,6 +38,7 @@ include "core/bits.pxi"
 include "core/state.pxi"
 include "core/stats.pxi"
 include "core/strict.pxi"
+include "core/trace.pxi"
 include "core/affinity.pxi"
 include "core/context.pxi"
 include "core/priority.pxi"
@@ -70,6 +71,7 @@ include "core/lpi_saved.pxi"
 include "core/saved.pxi"
 include "core/snapshot.pxi"
 include "core/savepoint.pxi"
+include "core/recorder.pxi"
 include "core/facts.pxi"
 include "core/arrays.pxi"
 include "core/batch.pxi"
@@ -162,12 +164,12 @@ cdef class Gic:
             cpuif_default_context(s, &s.pe[i])
             pe_accessible_bit(s, i, True)
         s.marks_wanted = MARK_POLL
-        s.plain_possible = not (s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI) and s.ap_words == 1
-        s.plain_spis = not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
+        plain_configure(s)
         gic_reset(s)
 
     def __dealloc__(self):
         if self.s != NULL:
+            trace_free(self.s.trace)
             state_free(self.s)
             free(self.s)
         free(self.notified)
@@ -263,6 +265,10 @@ cdef class Gic:
 
     cdef uint32_t c_lines(self, uint32_t pe) noexcept nogil:
         return self.s.pe[pe].lines if pe < self.s.num_pe else 0
+
+    cdef void c_trace_time(self, uint64_t now) noexcept nogil:
+        if self.s.trace != NULL:
+            self.s.trace.now = now
 
     @property
     def handle(self):
@@ -672,6 +678,7 @@ cdef class Gic:
 
     def savepoint(self, SavePoint point=None):
         """All state as raw memory, for `rewind` while the process lives; a `point` given is filled anew."""
+        lpi_guard(self)
         if point is None:
             point = SavePoint.__new__(SavePoint)
         point.config = self.config
@@ -695,6 +702,28 @@ cdef class Gic:
         """Bring a GIC that was just made to a saved state; after a SnapshotError it is of no use."""
         scatter_all(self, arrays)
         self.drain()
+
+    def _trace_start(self, u32 entries, bint host_clock):
+        trace_begin(self, entries, host_clock)
+
+    def _trace_stop(self):
+        trace_end(self)
+
+    def _trace_read(self):
+        """(number of events since the start, records of the last ones: see gicv3/trace.py)."""
+        return trace_copy(self)
+
+    @property
+    def trace_time(self):
+        """The time that events get while a trace with the caller's clock runs: 0..2**64-1, in the caller's unit."""
+        with self.mutex:
+            return self.s.trace.now if self.s.trace != NULL else 0
+
+    @trace_time.setter
+    def trace_time(self, now):
+        cdef u64 time = arg_unsigned(now, UINT64_MAX, "trace_time")
+        with self.mutex:
+            self.c_trace_time(time)
 
     def reset_cpuif(self, pe):
         """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`."""

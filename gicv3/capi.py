@@ -56,6 +56,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "on_lines": (None, _GIC, Lines, c_void_p),
     "set_accessible": (None, _GIC, c_uint32, c_int),
     "step": (None, _GIC, c_uint32),
+    "trace_time": (None, _GIC, c_uint64),
 }
 
 

@@ -81,6 +81,7 @@ typedef struct gicv3_api {
 
     void (*set_accessible)(gicv3_handle *gic, uint32_t pe, int accessible);      /* plug or unplug the vCPU */
     void (*step)(gicv3_handle *gic, uint32_t steps);                             /* GICv3Config.settle_steps */
+    void (*trace_time)(gicv3_handle *gic, uint64_t now);                         /* of the trace's next events */
 } gicv3_api;
 
 #ifdef Py_PYTHON_H

@@ -75,6 +75,7 @@ cdef enum:
     MARK_POLL = 1                # on the list that changed() drains
     MARK_NOTIFY = 2              # on the list that callbacks drain
     MARK_SETTLING = 4            # on the list that step() walks
+    MARK_TRACE = 8               # only in marks_wanted: every change of lines is to be seen
 
 cdef enum:
     # Output lines of a PE

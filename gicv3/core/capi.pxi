@@ -39,6 +39,7 @@ cdef extern from "gicv3.h" nogil:
         void (*on_lines)(gicv3_handle *, lines_callback, void *) noexcept
         void (*set_accessible)(gicv3_handle *, uint32_t, int) noexcept
         void (*step)(gicv3_handle *, uint32_t) noexcept
+        void (*trace_time)(gicv3_handle *, uint64_t) noexcept
 
 
 cdef gicv3_handle *new_reference(const char *config, char *error, size_t error_size) except? NULL:
@@ -73,7 +74,7 @@ cdef void api_release(gicv3_handle *handle) noexcept with gil:
 
 cdef inline void api_leave(gicv3_handle *handle) noexcept nogil:
     """Unlock, and run callbacks if there is something to tell."""
-    cdef bint moved = (<Gic>handle).s.num_notify != 0
+    cdef bint moved = (<Gic>handle).s.num_notify != 0 or gic_has_work((<Gic>handle).s)
     (<Gic>handle).mutex.release()
     if moved:
         (<Gic>handle).c_drain()
@@ -198,6 +199,12 @@ cdef void api_step(gicv3_handle *handle, uint32_t steps) noexcept nogil:
     api_leave(handle)
 
 
+cdef void api_trace_time(gicv3_handle *handle, uint64_t now) noexcept nogil:
+    (<Gic>handle).mutex.acquire()
+    (<Gic>handle).c_trace_time(now)
+    (<Gic>handle).mutex.release()
+
+
 cdef gicv3_api _api
 _api.version = GICV3_API_VERSION
 _api.size = sizeof(gicv3_api)
@@ -222,6 +229,7 @@ _api.changed = api_changed
 _api.on_lines = api_on_lines
 _api.set_accessible = api_set_accessible
 _api.step = api_step
+_api.trace_time = api_trace_time
 
 api = PyCapsule_New(&_api, GICV3_API_CAPSULE, NULL)
 api_address = <size_t>&_api

@@ -121,6 +121,13 @@ cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
     return p.eoimode >> (1 if pe_bank(s, p) == G1NS else 0) & 1
 
 
+cdef void plain_configure(GicState *s) noexcept nogil:
+    """What the configuration, and a trace that is under way, leave to the short paths."""
+    s.plain_possible = (s.trace == NULL and s.ap_words == 1
+                        and not (s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI))
+    s.plain_spis = s.trace == NULL and not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
+
+
 cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
     """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, Group 1 enabled, EOImode 0, one active-priority
     word, and a GIC without extended ranges, NMIs, strict mode or measured latencies: plain.pxi then serves it."""

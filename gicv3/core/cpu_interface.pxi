@@ -10,6 +10,7 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     cdef PrivateHot *h
     cdef SharedWord *w
     cdef u32 group = p.hpp_group
+    trace_event(s, TRACE_TAKEN, pe, intid, p.hpp_prio)
     if p.running != PRIO_IDLE:
         stat_preempted(s, pe, intid)
     if p.hpp_nmi:
@@ -189,6 +190,7 @@ cdef void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil
             group = nmi
     if group == NUM_GROUPS or (group == G0) != (reg_group == 0) or not may_end(s, p, group):
         return
+    trace_event(s, TRACE_ENDED, pe, intid, p.running)
     if nmi != NUM_GROUPS:
         nmi_set_active(p, group, False)
     else:
@@ -217,6 +219,7 @@ cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
             return
         if not pe_secure(s, p) and not s.ds and group != G1NS:
             return
+    trace_event(s, TRACE_DEACTIVATED, pe, intid, 0)
     icc_deactivate(s, pe, intid)
 
 
@@ -257,6 +260,7 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     cdef u32 targets = <u32>value & 0xFFFF
     cdef u32 affinity, target, word
     cdef u64 bits
+    trace_event(s, TRACE_SGI, pe, sgi, value)
     upstream_wait(s, pe)
     if value >> 40 & 1:
         for word in range((s.num_pe + 63) // 64):

@@ -245,6 +245,7 @@ cdef inline u8 pe_lines(GicState *s, PeState *p) noexcept nogil:
 cdef void pe_mark(GicState *s, u32 pe) noexcept nogil:
     """Put a PE whose lines moved on the drain lists in use, once on each."""
     cdef PeState *p = &s.pe[pe]
+    trace_event(s, TRACE_LINES, pe, p.hpp, p.lines)
     if not p.marks & MARK_POLL:
         p.marks |= MARK_POLL
         s.poll[s.num_poll] = pe
@@ -316,6 +317,7 @@ cdef void private_pended_any(GicState *s, u32 pe, u32 slot) noexcept nogil:
     """private_pended() by the general rules."""
     cdef PeState *p = &s.pe[pe]
     cdef PrivateHot *h = private_word(s, p, slot >> 5)
+    trace_event(s, TRACE_PENDING, pe, private_intid(slot), 0)
     if (h.gate & ~h.active) >> (slot & 31) & 1:
         pe_offer(s, pe, private_key(s, p, slot), private_group(s, p, slot))
 
@@ -373,6 +375,8 @@ cdef bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     cdef u32 group = 0
     cdef u32 level = 0
     cdef bint nmi
+    if unlikely(s.trace != NULL):
+        trace_spi(s, slot)
     left[0] = spi.queued_pe
     s.homeless[slot >> 5] &= ~(<u32>1 << bit)
     if cand >> bit & 1:
@@ -389,6 +393,7 @@ cdef bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     if spi.queued_pe != NO_PE:
         spi_dequeue(s, slot)
     if pe != NO_PE:
+        trace_event(s, TRACE_ROUTED, pe, shared_intid(slot), spi.prio)
         spi_enqueue(s, slot, pe, group, level)
     spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
     return True

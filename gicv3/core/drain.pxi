@@ -23,7 +23,7 @@ cdef struct Changes:             # in order; `few` holds them unless they are ma
 cdef void notify_from_now(Gic gic) noexcept nogil:
     """The callbacks were set anew: changes count from now on. Under the lock."""
     cdef u32 pe
-    gic.s.marks_wanted = MARK_POLL
+    gic.s.marks_wanted = gic.s.marks_wanted & MARK_TRACE | MARK_POLL
     if gic._on_line is not None or gic.lines_callback != NULL:
         gic.s.marks_wanted |= MARK_NOTIFY
     for pe in range(gic.s.num_pe):

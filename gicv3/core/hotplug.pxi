@@ -58,6 +58,8 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
     pending or active), so that the next vCPU finds what a cold one finds. Its PPI wires go with it.
     """
     cdef u32 word
+    cdef u32 event = TRACE_PLUGGED if accessible else TRACE_UNPLUGGED
+    trace_event(s, event, pe, INTID_NONE, 0)
     pe_accessible_bit(s, pe, accessible)
     if not accessible:
         stat_dropped(s, pe, STAT_SGI, s.pe[pe].w0.latch & 0xFFFF)
@@ -75,6 +77,7 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
 cdef void gic_reset(GicState *s) noexcept nogil:
     """Reset of the Distributor and of every redistributor; CPU interfaces belong to their PEs' reset."""
     cdef u32 pe, slot
+    trace_event(s, TRACE_RESET, NO_PE, INTID_NONE, 0)
     dist_reset_fields(s)
     its_reset(s)
     lpi_reset(s)

@@ -175,11 +175,12 @@ cdef inline void lpi_pend(GicState *s, u32 pe, u32 intid) noexcept nogil:
         lp.pending -= 1
         s.lpi_lost += 1
         return
-    if p.open_groups >> G1NS & 1:
-        if likely(p.flags & PE_PLAIN):
-            plain_offer(s, pe, p, intid, lpi_prio(s, level))
-        else:
+    if unlikely(not p.flags & PE_PLAIN):
+        trace_event(s, TRACE_PENDING, pe, intid, 0)
+        if p.open_groups >> G1NS & 1:
             pe_offer(s, pe, lpi_key(s, level, intid), G1NS)
+    elif p.open_groups >> G1NS & 1:
+        plain_offer(s, pe, p, intid, lpi_prio(s, level))
 
 
 cdef inline void lpi_take(GicState *s, u32 pe) noexcept nogil:

@@ -114,6 +114,7 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
         pended = touched & ~(h.latch | (h.line & ~h.edge))
         while pended:
             stat_raised(s, pe, word * 32 + gic_ctz32(pended))
+            trace_event(s, TRACE_PENDING, pe, private_intid(word * 32 + gic_ctz32(pended)), 0)
             pended &= pended - 1
         h.latch |= touched
     elif kind == REG_ICPENDR:

@@ -70,6 +70,7 @@ cdef class SavePoint:
     cdef u32 buckets
     cdef u16 queue_free
     cdef u16 bucket_free
+    cdef bint plain              # GicState.plain_possible, on which each PE's PE_PLAIN rests
     cdef object config
 
     @property
@@ -112,6 +113,7 @@ cdef void point_copy(GicState *s, SavePoint point, bint back) noexcept nogil:
     else:
         memcpy(at, s.queue, point.queues * sizeof(SpiQueue))
         memcpy(at + point.queues * sizeof(SpiQueue), s.bucket, point.buckets * sizeof(SpiBucket))
+        point.plain = s.plain_possible
         point.queue_free = s.queue_free
         point.bucket_free = s.bucket_free
 
@@ -154,5 +156,11 @@ cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
             s.pe[pe].lines = before[2 * pe]
             s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
             pe_show(s, pe, lines)
+        if point.plain != s.plain_possible:      # a trace was started or stopped since
+            for pe in range(s.num_pe):
+                pe_plain(s, &s.pe[pe])
+        if s.trace != NULL:
+            trace_log(s, TRACE_RESTORED, NO_PE, INTID_NONE, 0)
+            trace_know_spis(s)
     free(before)
     return True

@@ -32,6 +32,7 @@ cdef void waker_settle(GicState *s, u32 pe) noexcept nogil:
     """ChildrenAsleep reaches ProcessorSleep, and delivery with it."""
     cdef PeState *p = &s.pe[pe]
     cdef PeCold *c = &s.cold[pe]
+    cdef u32 event = TRACE_ASLEEP if c.waker & WAKER_SLEEP else TRACE_AWAKE
     c.waker_left = 0
     if c.waker & WAKER_SLEEP:
         c.waker = WAKER_SLEEP | WAKER_CHILDREN
@@ -39,6 +40,7 @@ cdef void waker_settle(GicState *s, u32 pe) noexcept nogil:
     else:
         c.waker = 0
         p.flags &= <u8>~PE_ASLEEP
+    trace_event(s, event, pe, INTID_NONE, 0)
     pe_gates_changed(s, pe)
 
 

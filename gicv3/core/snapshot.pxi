@@ -391,6 +391,12 @@ cdef void saved_rebuild(GicState *s) noexcept nogil:
 
 # --- whole ---------------------------------------------------------------------------------------------------------
 
+cdef int lpi_guard(Gic gic) except -1:
+    if gic.s.lpi != NULL:
+        raise SnapshotError("a GIC with lpis=True cannot be saved")
+    return 0
+
+
 def saved_names():
     """The saved arrays by name: (bytes of an element, elements a record, records: "gic", "nsacr", "words", ...)."""
     homes = ("gic", "nsacr", "words", "spis", "pes", "pes")
@@ -401,13 +407,14 @@ def saved_names():
 
 
 cdef dict gather_all(Gic gic):
-    """The saved arrays of a GIC as bytearrays: all values of the first part, then of the next."""
+    """The saved arrays of a GIC: all values of the first part, then of the next."""
     cdef GicState *s = gic.s
     cdef u32 i, first, count, size
     cdef size_t total = 0
     cdef size_t at = 0
     cdef size_t orders = (SHARED_SLOTS + s.num_pe) * sizeof(u32)
     cdef char *buffer
+    lpi_guard(gic)
     for i in range(num_parts):
         total += <size_t>place_of(s, parts[i].home).count * parts[i].size
     buffer = <char *>malloc(total + orders + 8)

@@ -115,6 +115,22 @@ cdef struct StrictEntry:
     u32 intid
     u64 detail                   # what was written, or frame << 32 | offset of a bad access
 
+cdef struct TraceEntry:
+    u64 time
+    u64 detail
+    u32 pe
+    u32 intid
+    u32 kind                     # TRACE_*
+    u32 reserved
+
+cdef struct Trace:
+    TraceEntry *ring
+    u32 mask                     # entries - 1
+    u8 host_clock
+    u64 seen
+    u64 now                      # as the caller said
+    u32 pending[64]              # SPIs that the trace knows to be pending
+
 cdef struct AffinitySlot:
     u32 affinity
     u32 pe                       # index + 1, 0 = empty
@@ -326,6 +342,7 @@ cdef struct GicState:
     ItsEntry *its_cache
     WaitingMsi *its_waiting
     u32 num_its_waiting
+    Trace *trace                 # NULL: off
     # Findings of strict mode
     StrictEntry *strict_ring
     u64 strict_seen
