@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from operator import index as as_index
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from gicv3.acpi.cpuhp import CpuHotplugRegisters
 from gicv3.acpi.ged import AcpiGed
 from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CpuHotplugHandler, associate
+from gicv3.machine_state import load_machine, restore_machine, save_machine
 from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
 from gicv3.policy import HotplugPolicy
 from gicv3.psci import Psci
 from gicv3.run_state import RunChange, RunControl, RunEvent, RunState
+from gicv3.snapshot import Source
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
 from gicv3.undo import UndoStack
@@ -139,6 +144,13 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         if max_cpus is None and topology is None and affinities is not None:
             max_cpus = len(affinities)
         cpus, max_cpus, self.topology = resolve_topology(cpus, max_cpus, topology)
+        self.arguments: Mapping[str, Any] = MappingProxyType({
+            "cpus": cpus, "max_cpus": max_cpus, "topology": asdict(self.topology),
+            "affinities": None if affinities is None else list(affinities), "ram_size": ram_size,
+            "highmem_redists": highmem_redists, "redist2_capacity": redist2_capacity, "acpi": acpi, "hotplug": hotplug,
+            "virtualization": virtualization, "pmu": pmu, "cpu_type": cpu_type, "frequency": frequency,
+            "gic_options": dict(gic_options),
+        })
         self.has_hotpluggable_cpus = acpi and hotplug
         if not self.has_hotpluggable_cpus and max_cpus > cpus:
             warnings.warn("cpu hotplug feature has been disabled", RuntimeWarning, stacklevel=2)
@@ -315,6 +327,36 @@ class VirtMachine(CpuHotplugHandler, RunControl):
             collect(errors, self.on_system_reset)
         collect(errors, self.run_events.notify, RunEvent(RunChange.RESET, guest))
         raise_all("callbacks failed in the reset of the machine", errors)
+
+    def save(self, path: PathLike[str] | None = None) -> bytes:
+        """The state of the machine and its GIC as bytes: vCPUs, power, wires, timers, ACPI registers, requests.
+
+        Not part of it: callbacks, the policy, RAM, and what an engine holds of a vCPU. See docs/snapshots.md.
+
+        Parameters: `path`, a file to write them to as well, or None.
+        """
+        data = save_machine(self)
+        if path is not None:
+            Path(path).write_bytes(data)
+        return data
+
+    @classmethod
+    def restore(cls, source: Source, policy: HotplugPolicy | None = None) -> Self:
+        """A new machine in a saved state, its vCPUs plugged: what `save` gave, or the path of a file with it.
+
+        Parameters: `policy`, as for a new machine; a snapshot has none.
+        Raises: SnapshotError when it is damaged, of a newer version, or of no state that a machine can be in.
+        """
+        return restore_machine(cls, source, policy=policy)  # type: ignore[return-value]
+
+    def load(self, source: Source) -> None:
+        """Bring this machine to a saved state of one made alike, with the same vCPUs plugged by the same names.
+
+        Callbacks are told of the GIC's lines that differ; `on_power` is not called.
+
+        Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then.
+        """
+        load_machine(self, source)
 
     def check(self) -> None:
         """Verify the GIC's invariants, and that slots, names, associations and wires agree.

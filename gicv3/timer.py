@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from operator import index as as_index
 from typing import Any
@@ -161,6 +161,20 @@ class GenericTimer:
             collect(errors, self._drive, timer, False)
         raise_all("timer outputs failed", errors)
 
+    def saved(self) -> dict[str, Any] | None:
+        """Registers and output levels, for :meth:`bring_back`; None for timers in reset. Deadlines are the bank's."""
+        if not (any(self._ctl) or any(self._cval) or self.cntvoff or self._levels):
+            return None
+        return {"cntvoff": self.cntvoff, "ctl": list(self._ctl), "cval": list(self._cval), "levels": self._levels}
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what :meth:`saved` gave; no output moves, and no deadline is set."""
+        self.cancel()
+        self.cntvoff = saved["cntvoff"]
+        self._ctl[:] = saved["ctl"]
+        self._cval[:] = saved["cval"]
+        self._levels = saved["levels"]
+
     def _update(self, timer: Timer, now: int) -> None:
         """Recompute the output of one timer, and when it moves next if nothing is written."""
         enabled = self._ctl[timer] & (ENABLE | IMASK) == ENABLE
@@ -248,6 +262,24 @@ class TimerBank:
             heapq.heappop(heap)
             self._cancelled -= 1
         return heap[0][0] if heap else None
+
+    def deadlines(self) -> list[tuple[int, Any, Timer]]:
+        """(counter value, owner, timer) of each deadline, in the order in which :meth:`advance` serves them."""
+        entries = sorted(entry for entry in self._heap if entry[2].unit is not None)
+        return [(when, due.unit._owner, due.timer) for when, _, due in entries if due.unit is not None]
+
+    def forget(self) -> None:
+        """Forget all deadlines; no output moves."""
+        for _, _, due in self._heap:
+            if due.unit is not None:
+                due.unit._due[due.timer] = None
+        self._heap.clear()
+        self._cancelled = 0
+
+    def expect(self, deadlines: Iterable[tuple[int, GenericTimer, Timer]]) -> None:
+        """Wait for (counter value, timers of a PE, timer) in this order: what :meth:`deadlines` gave."""
+        for when, unit, timer in deadlines:
+            unit._due[timer] = self._schedule(when, unit, timer)
 
     def __len__(self) -> int:
         """Number of deadlines waited for."""

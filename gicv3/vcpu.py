@@ -75,6 +75,10 @@ class CpuContext:
         """What :meth:`tell` takes, as it is now."""
         return self.el, self.secure, self.scr_el3, self.hcr_el2, self.ich_hcr_el2, self.nmi_enabled
 
+    def saved(self) -> dict[str, Any]:
+        """All but `engine`, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "engine"}
+
     def tell(
         self,
         el: int,
@@ -91,6 +95,9 @@ class CpuContext:
         self.hcr_el2 = hcr_el2
         self.ich_hcr_el2 = ich_hcr_el2
         self.nmi_enabled = nmi_enabled
+
+
+_FRESH_CONTEXT = CpuContext().saved()
 
 
 class Vcpu(Unique):
@@ -231,6 +238,36 @@ class Vcpu(Unique):
         except (ConfigError, TypeError):
             context.tell(*before)
             raise
+
+    def saved(self) -> dict[str, Any]:
+        """What a snapshot of the machine has of the vCPU; its GIC's part is in the GIC's.
+
+        None stands for a context and for timers as they are after a reset, used or not.
+        """
+        context = None if self._context is None else self._context.saved()
+        return {
+            "slot": self.cpu_index, "id": self.id, "anonymous": self.anonymous, "hotplugged": self.hotplugged,
+            "power": int(self.power_state), "unplug_requested": self.unplug_requested, "outputs": self.outputs,
+            "context": None if context == _FRESH_CONTEXT else context,
+            "timer": None if self._timer is None else self._timer.saved(),
+        }
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `saved` gave; the GIC has its part, and no output moves."""
+        self.power_state = PowerState(saved["power"])
+        self.unplug_requested = saved["unplug_requested"]
+        self.outputs = saved["outputs"]
+        if saved["context"] is None:
+            if self._context is not None:
+                self._context.reset()
+        else:
+            told = dict(saved["context"])
+            self.context.pc, self.context.x0 = told.pop("pc"), told.pop("x0")
+            self.context.tell(**told)
+        if saved["timer"] is not None:
+            self.timer.bring_back(saved["timer"])
+        else:
+            self.drop_timers()
 
     def reset(self) -> None:
         """Reset what belongs to the vCPU: its timers and outputs, its context, and the CPU interface if it has one.

@@ -320,6 +320,27 @@ def test_a_save_point_is_of_a_configuration() -> None:
     assert gic.state_digest() == twin.state_digest()
 
 
+def test_counters_go_back_with_a_save_point_and_start_at_0_after_a_load() -> None:
+    rig = Rig(1)
+    rig.prepare(20, edge=True)
+    fresh = rig.gic.counters(0)
+    rig.raise_(20)
+    rig.gic.pe[0]["ICC_IAR1_EL1"]
+    point, data = rig.gic.savepoint(), rig.gic.save()
+    counted = rig.gic.counters(0)
+    rig.gic.pe[0]["ICC_EOIR1_EL1"] = 20
+    rig.raise_(20, False)
+    rig.raise_(20)
+    rig.gic.pe[0]["ICC_IAR1_EL1"]
+    rig.gic.mmio_read(0)
+    assert rig.gic.counters(0) != counted != fresh
+    rig.gic.rewind(point)
+    assert rig.gic.counters(0) == counted
+    assert rig.gic.totals()["bad_access"] == 0
+    rig.gic.load(data)
+    assert rig.gic.counters(0) == fresh
+
+
 def test_a_save_point_can_be_filled_anew() -> None:
     rig = Rig(2)
     point = rig.gic.savepoint()

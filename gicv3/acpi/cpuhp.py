@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, IntFlag
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gicv3.errors import HotplugError
 from gicv3.notifier import NotifierList, collect, raise_all
@@ -203,6 +203,23 @@ class CpuHotplugRegisters:
         self._inserting.discard(slot)
         self._removing.discard(slot)
         self._firmware.discard(slot)
+
+    def saved(self) -> dict[str, Any]:
+        """What a snapshot of the machine has of the registers."""
+        return {
+            "selector": self._selector, "command": self._command, "inserting": list(self._inserting),
+            "removing": list(self._removing), "firmware": list(self._firmware),
+            "ost": [[slot, *report] for slot, report in sorted(self._ost.items())],
+        }
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `saved` gave."""
+        self._selector, self._command = saved["selector"], saved["command"]
+        self._inserting, self._removing, self._firmware = SlotSet(), SlotSet(), SlotSet()
+        for name, slots in (("inserting", self._inserting), ("removing", self._removing), ("firmware", self._firmware)):
+            for slot in saved[name]:
+                slots.add(slot)
+        self._ost = {slot: (source, status) for slot, source, status in saved["ost"]}
 
     def _valid(self, offset: int, size: int) -> bool:
         valid = size in _WIDTHS and not offset % size and 0 <= offset <= self.SIZE - size

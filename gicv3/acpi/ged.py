@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntFlag
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gicv3.acpi.cpuhp import CpuHotplugRegisters, OstInfo
 from gicv3.notifier import NotifierList
@@ -70,6 +71,15 @@ class AcpiGed:
         """Ask the guest to let a vCPU go. Raises: as `plugged`."""
         self.cpuhp.removal_requested(slot)
         self._raise(_CPU_EVENT)
+
+    def saved(self) -> dict[str, Any]:
+        """What a snapshot of the machine has of the device and its registers."""
+        return {"events": self._events, **self.cpuhp.saved()}
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `saved` gave; no interrupt is raised."""
+        self._events = saved["events"]
+        self.cpuhp.bring_back(saved)
 
     def _raise(self, event: int) -> None:
         self._events |= event

@@ -33,6 +33,7 @@ cdef u32 state_regions(GicState *s, Region *region) noexcept nogil:
     cdef u32 i
     region_add(region, &n, s.pe, s.num_pe * sizeof(PeState))
     region_add(region, &n, s.cold, s.num_pe * sizeof(PeCold))
+    region_add(region, &n, s.stats, s.num_pe * sizeof(PeStats))  # its counters have their lower halves in PeState
     region_add(region, &n, s.spi, SHARED_SLOTS * sizeof(Shared))
     region_add(region, &n, s.shared, sizeof(s.shared))
     region_add(region, &n, s.nsacr, sizeof(s.nsacr))
