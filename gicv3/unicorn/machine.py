@@ -145,7 +145,7 @@ class UnicornMachine(_native.Turns, Unique):
         self._posted: deque[Callable[[], object]] = deque()
         self._event = threading.Condition()
         self._stop_requested = False
-        self._finalizer = weakref.finalize(self, *_connect(weakref.ref(self), machine))
+        self._finalizer = weakref.finalize(self, *_connect(weakref.ref(self), machine, self._ram))
         self._finalizer.atexit = False
         try:
             for cpu in machine.cpus.values():
@@ -337,8 +337,11 @@ def _accesses(there: list[tuple[Region, Any]]) -> tuple[Callable[[int, int], int
     return read, write
 
 
-def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[Any, ...]:
-    """Listen to `machine` without keeping `this` alive. Returns: what ends that, a function and its arguments."""
+def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine, ram: mmap.mmap) -> tuple[Any, ...]:
+    """Listen to `machine`, whose GIC has its tables in `ram`, without keeping `this` alive.
+
+    Returns: what ends that, a function and its arguments.
+    """
 
     def on_hotplug(info: CPUHotplugInfo) -> None:
         if (engine := this()) is not None:
@@ -365,6 +368,7 @@ def _connect(this: weakref.ref[UnicornMachine], machine: VirtMachine) -> tuple[A
         if (engine := this()) is not None and (core := engine._cpus.get(cpu.cpu_index)) is not None:
             core.power = POWER[state]
 
+    machine.gic.memory.map(machine.memory_map["RAM"].base, ram)
     _driven.add(machine)
     notifier = Notifier(on_hotplug)
     machine.cpuhp_notifiers.add(notifier)
@@ -376,6 +380,7 @@ def _disconnect(machine: weakref.ref[VirtMachine], notifier: Notifier, callbacks
     notifier.remove()
     if (owner := machine()) is not None:
         _driven.discard(owner)
+        owner.gic.memory.unmap(owner.memory_map["RAM"].base)
         for name, callback in zip(("on_power", "on_system_off", "on_system_reset"), callbacks):
             if getattr(owner, name) is callback:
                 setattr(owner, name, None)

@@ -54,7 +54,7 @@ cdef class Port:
     cdef u64 *vbar
     cdef u32 *syndrome
     cdef u64 *address
-    cdef bint holding           # the run loop holds the GIC's lock: taking it at every access costs more than the access
+    cdef bint holding           # the run loop holds the GIC's lock, which costs more than most accesses
     cdef bint has_tables        # the GIC keeps tables in memory, which it works on without the lock
     cdef readonly u64 entered
     """The vector at which the last exception was taken."""
