@@ -75,7 +75,7 @@ def test_every_action_is_taken_and_does_something():
 
 
 def test_lpis_come_and_go_and_are_taken():
-    config = StressConfig(max_cpus=24, cycles=500, check_every=250, lpis=True)
+    config = StressConfig(max_cpus=24, cycles=500, check_every=250, its=True)
     report = run(config)
     assert report.ok, str(report)
     world, taken = World(config), 0

@@ -136,7 +136,7 @@ def stress(
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for several runs; by default one a core.")] = None,
     check_every: Annotated[int, typer.Option(min=1, help="Plugs and unplugs between two checks of everything.")] = 1000,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which a run ends.")] = None,
-    lpis: Annotated[bool, typer.Option("--lpis", help="With LPIs.")] = False,
+    its: Annotated[bool, typer.Option("--its", help="With LPIs, sent through an ITS.")] = False,
     guest: Annotated[
         bool, typer.Option("--guest", help="Let guests on Unicorn do it: the demo's, with 8 vCPUs, one after another.")
     ] = False,
@@ -153,6 +153,6 @@ def stress(
         typer.echo(f"FAILED: {error}")
         raise typer.Exit(1) from error
     config = StressConfig(
-        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, lpis=lpis, guest=guest
+        max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, its=its, guest=guest
     )
     raise typer.Exit(run(config, seeds, jobs, report))

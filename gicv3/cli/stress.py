@@ -26,7 +26,7 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
     if failed:
         options = (
             f"--max-cpus {config.max_cpus} --check-every {config.check_every}"
-            + " --lpis" * config.lpis
+            + " --its" * config.its
             + " --guest" * config.guest
         )
         console.print(f"again: gicv3 stress {options} --seed {failed[0].config.seed}", soft_wrap=True)

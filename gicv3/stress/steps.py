@@ -100,8 +100,8 @@ class StressConfig:
     """Plugs and unplugs between two checks of every invariant, at least 1."""
     duration: float | None = None
     """Seconds after which the run ends at its next check; None: when the cycles are done."""
-    lpis: bool = False
-    """Whether there are LPIs, which the redistributors take directly (GICR_SETLPIR)."""
+    its: bool = False
+    """Whether there are LPIs, sent through an ITS."""
     guest: bool = False
     """Whether guests on Unicorn do it instead: the demo's, with 4 of 8 vCPUs that come and go; needs its packages."""
 
@@ -119,7 +119,7 @@ def generate(config: StressConfig) -> Iterator[Step]:
     """The steps of a run, without end."""
     choose = random.Random(config.seed)
     weights = dict(WEIGHTS)
-    if config.lpis:
+    if config.its:
         weights[Action.LPI] = 6000
         del weights[Action.SAVE]  # a GIC with LPIs cannot be saved
     actions = list(weights)

@@ -74,7 +74,7 @@ class World:
     """
 
     def __init__(self, config: StressConfig) -> None:
-        gic_options: dict[str, Any] = {"lpis": True, "direct_lpi": True} if config.lpis else {}
+        gic_options: dict[str, Any] = {"lpis": True, "its": 1} if config.its else {}
         self.machine = VirtMachine(cpus=1, max_cpus=config.max_cpus, redist2_capacity=config.max_cpus, **gic_options)
         self.gic: GICv3 = self.machine.gic
         self.plugged: set[int] = set()
@@ -109,7 +109,7 @@ class World:
             Action.SAVE: self._save,
             Action.RESET: self._reset,
         }
-        if config.lpis:
+        if config.its:
             self._lpis = Lpis(self.gic)
             self._actions[Action.LPI] = self._lpis.send
         self._prepare()
