@@ -31,7 +31,7 @@ test: $(VENV)/installed $(VENV)/group-test
 
 linux: $(VENV)/installed $(VENV)/group-test
 	tools/linux-guest build/linux
-	$(BIN)/python -m pytest -m 'linux and not slow' tests/test_linux.py
+	$(BIN)/python -m pytest -m 'linux and not slow' tests/test_linux.py tests/test_acpi_linux.py
 
 lint: $(VENV)/installed $(VENV)/group-lint
 	$(BIN)/ruff check .
