@@ -211,7 +211,7 @@ def _gic(machine: VirtMachine) -> Tree:
     }
     if machine.virtualization:
         node["interrupts"] = _ppi(CpuPpi.MAINTENANCE)
-    for number, its in enumerate(getattr(machine.gic, "its", ())):
+    for number, its in enumerate(machine.gic.its):
         node[f"its@{its.base:x}"] = {
             "compatible": "arm,gic-v3-its",
             "msi-controller": None,

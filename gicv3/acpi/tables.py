@@ -118,7 +118,7 @@ def _madt(machine: VirtMachine) -> bytes:
     for name in ("GIC_REDIST", "HIGH_GIC_REDIST2"):
         if name in memory_map:
             entries.append(_gicr(memory_map[name]))
-    for number, its in enumerate(getattr(machine.gic, "its", ())):
+    for number, its in enumerate(machine.gic.its):
         entries.append(struct.pack("<BBHIQI", 0xF, 20, 0, number, its.base, 0))
     return _table(b"APIC", 5, b"".join(entries))
 
