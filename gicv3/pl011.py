@@ -37,7 +37,7 @@ class Pl011Int(IntFlag):
 
 
 _FR_RXFE, _FR_RXFF, _FR_TXFE = 1 << 4, 1 << 6, 1 << 7
-_LCR_H_FEN = 1 << 4
+_LCR_H_FEN, _LCR_H_8_BITS = 1 << 4, 3 << 5
 _CR_UARTEN, _CR_LBE, _CR_RXE = 1 << 0, 1 << 7, 1 << 9
 _ID = bytes((0x11, 0x10, 0x34, 0x00, 0x0D, 0xF0, 0x05, 0xB1))  # PeriphID0..3 r1p5, PCellID0..3
 _ID_OFFSET = 0xFE0
@@ -83,6 +83,11 @@ class PL011:
         self._fifo: deque[int] = deque()
         self._ris = 0
         self._update()
+
+    def switch_on(self) -> None:
+        """Do what firmware does before it starts a kernel: switch the UART and its FIFOs on."""
+        self.write(Pl011Reg.LCR_H, _LCR_H_FEN | _LCR_H_8_BITS)
+        self.write(Pl011Reg.CR, _PLAIN[Pl011Reg.CR][0] | _CR_UARTEN)
 
     def receive(self, data: bytes) -> None:
         """Type `data` into the UART; the guest gets it once it has switched its receiver on.

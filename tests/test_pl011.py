@@ -232,3 +232,14 @@ def test_output_is_callable_or_none() -> None:
     with pytest.raises(ConfigError, match="output must be callable or None, got 5"):
         uart.output = 5  # type: ignore[assignment]
     assert uart.output is None
+
+
+def test_a_uart_that_firmware_has_switched_on_receives_into_its_fifo_from_the_start() -> None:
+    uart = PL011(lambda level: None)
+    uart.receive(b"early")
+    assert uart.read(Pl011Reg.FR) & FR_RXFE
+    uart.switch_on()
+    assert bytes(uart.read(Pl011Reg.DR) for _ in range(5)) == b"early"
+    uart.reset()
+    uart.receive(b"x")
+    assert uart.read(Pl011Reg.FR) & FR_RXFE

@@ -65,6 +65,8 @@ def linux(
         "x0": tree,
         "files": [(disk, initrd), description],
         "semihosting": False,
+        # By ACPI the kernel takes the UART for an SBSA one, which firmware has switched on.
+        "uart_on": acpi,
         "tcg_buffer": 64 * MIB,
     }
 

@@ -76,7 +76,8 @@ class UnicornMachine(_native.Turns, Unique):
     the path of one, loaded at `load_address` in RAM; `entry`, where the boot vCPU starts with X0 = `x0`, by default at
     `load_address`; `files`, (address, data) of more to load; `quantum`, instructions, 1..2**31; `clock`,
     "instructions" or "host"; `seconds`, the RTC's time, by default that of the host at the start and then the guest's;
-    `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest; `output`,
+    `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest;
+    `uart_on`, whether the UART is switched on at the start, as firmware leaves it; `output`,
     called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU.
     Raises: ConfigError, also when another one drives `machine`; UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
@@ -96,6 +97,7 @@ class UnicornMachine(_native.Turns, Unique):
         seconds: Callable[[], float] | None = None,
         cpu_model: str = "cortex-a72",
         semihosting: bool = True,
+        uart_on: bool = False,
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
@@ -123,6 +125,7 @@ class UnicornMachine(_native.Turns, Unique):
         self.x0 = x0
         self.cpu_model = CPU_MODELS[cpu_model]
         self.tcg_buffer = tcg_buffer
+        self.uart_on = uart_on
         self.layout = layout.probe(self.cpu_model)
         self.set_up(machine.timers, quantum, clock == "host", semihosting)
         self.halted: Stop | None = None
@@ -255,6 +258,8 @@ class UnicornMachine(_native.Turns, Unique):
         for address, data in self.files:
             offset = address - self.ram_base
             self.memory[offset : offset + len(data)] = data
+        if self.uart_on:
+            self.uart.switch_on()
         self.halted = None
         self.halt(False)
         boot = self.machine.cpus[0]
