@@ -106,6 +106,8 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         pmu: whether vCPUs have a PMU.
         cpu_type: what `device_add` takes as driver.
         frequency: system counter, 1..2**32-1 Hz.
+        its: whether there is an ITS at 0x0808_0000, and LPIs with it; their tables are in `gic.memory`, where the
+            embedder maps its RAM (`UnicornMachine` does).
         policy: which vCPUs may go, what becomes of one that runs, how long a request holds; see `HotplugPolicy`.
         gic_options: further fields of GICv3Config; unless given, `spis` is 256 and `el2` as `virtualization`.
     Raises: ConfigError. Thread-safety: none beyond the GIC's own; use it from one thread at a time.
@@ -136,6 +138,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         pmu: bool = True,
         cpu_type: str = "cortex-a57-arm-cpu",
         frequency: int = DEFAULT_FREQUENCY,
+        its: bool = False,
         policy: HotplugPolicy | None = None,
         **gic_options: Any,
     ) -> None:
@@ -181,6 +184,8 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self.cpus = MappingProxyType(self._cpus)
         self.timers = TimerBank(self._timer_output, frequency)
         self.psci = Psci(self)
+        if its:
+            gic_options = {"lpis": True, "its": 1, "its_bases": (self.memory_map["GIC_ITS"].base,), **gic_options}
         self.gic = self._create_gic(affinities, regions, gic_options)
         self.acpi_device = AcpiGed(self, 32 + SPI["ACPI_GED"]) if self.has_hotpluggable_cpus else None
         # Boot vCPUs are there before anybody listens: they are associated directly, by the code that hotplug uses.
