@@ -212,3 +212,37 @@ def test_an_unplug_that_fails_leaves_a_pending_1_of_n_spi_where_it_was(where):
     assert [int(line) for line in gic.lines] == lines
     machine.check()
     assert take(machine, 2) == 34
+
+
+def test_a_vcpu_whose_plug_failed_reaches_the_gic_no_more(machine):
+    came = []
+    machine.hotplug_events.add(Failing(lambda event: came.append(event.cpu) or not event.undo))
+    with pytest.raises(Boom):
+        plug(machine, 4)
+    before = fingerprint(machine)
+    came[0].set_output(CpuPpi.TIMER_VIRT, True)
+    assert not came[0].wired
+    assert fingerprint(machine) == before
+
+
+def test_an_unplug_is_taken_back_when_the_callback_fails_that_is_told_of_its_lines(machine):
+    enable_distributor(machine)
+    cpu = plug(machine, 5)
+    wake(machine, 5)
+    machine.gic.redist[5]["GICR_ISPENDR0"] = 1 << 3
+    assert cpu.lines
+    machine.device_del("cpu5")
+    before = fingerprint(machine)
+
+    def fail_once(pe, line, level):
+        machine.gic.on_line = None
+        raise Boom
+
+    machine.gic.on_line = fail_once
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert fingerprint(machine) == before
+    assert machine.gic.cpu(5) is cpu
+    machine.check()
+    assert take(machine, 5) == 3
+    machine.complete_unplug("cpu5")
