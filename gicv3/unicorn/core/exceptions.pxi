@@ -59,19 +59,22 @@ cdef bint call_python(Core core, bint semihosting) noexcept nogil:
 
 
 cdef bint call_with_gil(Core core, bint semihosting) noexcept with gil:
+    cdef bint known = True
     try:
-        if semihosting:
-            return core.semihosting_call()
-        core.firmware_call()
-        return True
-    except BaseException as error:
-        core.fail(error)
-        return True
-    finally:
+        try:
+            if semihosting:
+                known = core.semihosting_call()
+            else:
+                core.firmware_call()
+        except BaseException as error:
+            core.fail(error)
         core.turns.refresh_deadline()
-        if core.turns.halted_now or core.power != POWER_ON:
-            core.stop()
-        core.limit = 0
+    except:  # noqa: E722 - nobody is left to tell
+        pass
+    if core.turns.halted_now or core.power != POWER_ON:
+        core.stop()
+    core.limit = 0
+    return known
 
 
 cdef bint on_invalid_memory(void *uc, int kind, u64 address, int size, int64_t value, Core core) noexcept nogil:
@@ -113,6 +116,9 @@ cdef bint take_abort(Core core, int status) noexcept nogil:
 
 cdef void run_failed(Core core, int status, u64 pc) noexcept with gil:
     try:
-        core.run_failed(status, pc)
-    except BaseException as error:
-        core.fail(error)
+        try:
+            core.run_failed(status, pc)
+        except BaseException as error:
+            core.fail(error)
+    except:  # noqa: E722 - nobody is left to tell
+        pass

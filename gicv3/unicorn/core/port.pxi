@@ -107,11 +107,14 @@ cdef class Port:
         if error is not None:
             raise error
 
-    cdef void fail(self, error):
+    cdef void fail(self, error) noexcept:
         """Keep the first exception and end the run."""
-        if self.error is None:
-            self.error = error
-            self.on_failure(error)
+        try:
+            if self.error is None:
+                self.error = error
+                self.on_failure(error)
+        except:  # noqa: E722 - the first one is what the run raises
+            pass
         self.stop()
 
     def on_failure(self, error):
@@ -171,9 +174,12 @@ cdef void drain(Port port) noexcept nogil:
 
 cdef void drain_with_gil(Port port) noexcept with gil:
     try:
-        port.gic.drain()
-    except BaseException as error:
-        port.fail(error)
+        try:
+            port.gic.drain()
+        except BaseException as error:
+            port.fail(error)
+    except:  # noqa: E722 - nobody is left to tell
+        pass
 
 
 cdef inline bint privileged(Port port) noexcept nogil:
@@ -364,17 +370,23 @@ cdef void on_device_write(void *uc, u64 offset, u32 size, u64 value, Device devi
 
 cdef u64 device_read(Device device, u64 offset, u32 size) noexcept with gil:
     try:
-        return device.read(device.base + offset, size)
-    except BaseException as error:
-        device.port.fail(error)
-        return 0
+        try:
+            return device.read(device.base + offset, size)
+        except BaseException as error:
+            device.port.fail(error)
+    except:  # noqa: E722 - nobody is left to tell
+        pass
+    return 0
 
 
 cdef void device_write(Device device, u64 offset, u32 size, u64 value) noexcept with gil:
     try:
-        device.write(device.base + offset, value, size)
-    except BaseException as error:
-        device.port.fail(error)
+        try:
+            device.write(device.base + offset, value, size)
+        except BaseException as error:
+            device.port.fail(error)
+    except:  # noqa: E722 - nobody is left to tell
+        pass
 
 
 CALLBACKS = {
