@@ -156,3 +156,34 @@ def stress(
         max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, its=its, guest=guest
     )
     raise typer.Exit(run(config, seeds, jobs, report))
+
+
+@app.command()
+def bench(
+    sizes: Annotated[str, typer.Option(help="Numbers of vCPUs, with commas.")] = "1,64,512,4096,65536",
+    samples: Annotated[int, typer.Option(min=3, max=1000, help="Samples of each number.")] = 9,
+    only: Annotated[str, typer.Option(help="Only questions that contain this text.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw cost against the number of vCPUs: a .png, .svg or .pdf file.")
+    ] = None,
+) -> None:
+    """Measure how fast this installation is, in ns per operation: batches, single calls, broadcasts, plugs, threads.
+
+    The ratios to the least that the same work can cost in C are printed in the source tree by `make bench`.
+    """
+    try:
+        counts = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or not all(1 <= count <= 65536 for count in counts):
+        raise typer.BadParameter(f"must be numbers in 1..65536 with commas, got {sizes!r}", param_hint="--sizes")
+    if plot is not None:
+        try:
+            import matplotlib  # noqa: F401
+        except ModuleNotFoundError:
+            typer.echo("--plot needs matplotlib: pip install 'gicv3[cli,plot]'", err=True)
+            raise typer.Exit(1) from None
+    from gicv3.cli.bench import run
+
+    run(counts, samples, only, as_json, plot)
