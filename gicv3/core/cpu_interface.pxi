@@ -26,7 +26,7 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
         bit = <u32>1 << (slot & 31)
         h.latch &= ~bit
         h.active |= bit
-        stat_acked(s, pe, stat_kind(intid))
+        stat_acked(s, p, stat_kind(intid))
         if s.latency != NULL:
             latency_until(s, stat_kind(intid), &s.latency.private_since[pe * PRIVATE_SLOTS + slot])
         pe_update(s, pe)
@@ -40,7 +40,7 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     bit = <u32>1 << (slot & 31)
     w.latch &= ~bit
     w.active |= bit
-    stat_acked(s, pe, STAT_SPI)
+    stat_acked(s, p, STAT_SPI)
     if s.latency != NULL:
         latency_until(s, STAT_SPI, &s.latency.shared_since[slot])
     spi_update(s, slot)          # an acknowledged SPI always leaves its queue, so this updates the PE too
@@ -248,7 +248,7 @@ cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) no
     cdef PeState *p = &s.pe[pe]
     if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
         return
-    stat_raised(s, pe, sgi)
+    stat_raised(s, p, pe, sgi, STAT_SGI)
     p.w0.latch |= <u32>1 << sgi
     private_pended(s, pe, sgi)
 

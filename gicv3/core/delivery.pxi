@@ -527,7 +527,7 @@ cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept
         if h.line & bit:
             return
         if not h.latch & bit:
-            stat_raised(s, pe, slot)
+            stat_raised(s, &s.pe[pe], pe, slot, STAT_PPI)
         h.line |= bit
         if h.edge & bit:
             h.latch |= bit

@@ -15,7 +15,7 @@ cdef void plain_take_other(GicState *s, u32 pe, PeState *p, u32 intid) noexcept 
         return
     w.latch &= ~bit
     w.active |= bit
-    stat_acked(s, pe, STAT_SPI)
+    stat_acked(s, p, STAT_SPI)
     spi_dequeue(s, intid)
 
 
@@ -37,7 +37,7 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
         bit = <u32>1 << intid
         p.w0.latch &= ~bit
         p.w0.active |= bit
-        stat_acked(s, pe, intid >> 4)    # SGI, PPI
+        stat_acked(s, p, intid >> 4)    # SGI, PPI
     else:
         plain_take_other(s, pe, p, intid)
     if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)

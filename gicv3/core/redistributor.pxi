@@ -104,7 +104,7 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
     cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 reach = gicr_reach(s, p, word, secure)
     cdef u32 touched = value & reach
-    cdef u32 pended
+    cdef u32 pended, slot
     if kind == REG_ISENABLER:
         cold_of(s, p).enable[word] |= touched
     elif kind == REG_ICENABLER:
@@ -113,8 +113,9 @@ cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bi
     elif kind == REG_ISPENDR:
         pended = touched & ~(h.latch | (h.line & ~h.edge))
         while pended:
-            stat_raised(s, pe, word * 32 + gic_ctz32(pended))
-            trace_event(s, TRACE_PENDING, pe, private_intid(word * 32 + gic_ctz32(pended)), 0)
+            slot = word * 32 + gic_ctz32(pended)
+            stat_raised(s, p, pe, slot, STAT_SGI if slot < NUM_SGI else STAT_PPI)
+            trace_event(s, TRACE_PENDING, pe, private_intid(slot), 0)
             pended &= pended - 1
         h.latch |= touched
     elif kind == REG_ICPENDR:

@@ -17,14 +17,6 @@ cdef u32 stat_kind(u32 intid) noexcept nogil:
     return STAT_LPI if intid >= FIRST_LPI else STAT_SPI
 
 
-cdef void stat_carry(u64 *whole) noexcept nogil:
-    whole[0] += <u64>1 << 32
-
-
-cdef void latency_since(GicState *s, u64 *since) noexcept nogil:
-    since[0] = s.latency.now + 1
-
-
 cdef void latency_until(GicState *s, u32 kind, u64 *since) noexcept nogil:
     """Sort the time since the raise into its bin; a level that stayed high through its EOI was not raised again."""
     cdef u64 waited = 0
@@ -36,14 +28,19 @@ cdef void latency_until(GicState *s, u32 kind, u64 *since) noexcept nogil:
     since[0] = 0
 
 
-cdef inline void stat_raised(GicState *s, u32 pe, u32 slot) noexcept nogil:
+cdef void stat_raised_rare(GicState *s, u32 pe, u32 slot, u32 kind) noexcept nogil:
+    """What stat_raised() does once in 2**32 times, or while latencies are measured."""
+    if s.pe[pe].raised[kind] == 0:
+        s.stats[pe].raised[kind] += <u64>1 << 32
+    if s.latency != NULL:
+        s.latency.private_since[pe * PRIVATE_SLOTS + slot] = s.latency.now + 1
+
+
+cdef inline void stat_raised(GicState *s, PeState *p, u32 pe, u32 slot, u32 kind) noexcept nogil:
     """A private interrupt has become pending. The counters' lower halves are in a cache line that delivery needs."""
-    cdef u32 kind = STAT_SGI if slot < NUM_SGI else STAT_PPI
-    s.pe[pe].raised[kind] += 1
-    if unlikely(s.pe[pe].raised[kind] == 0):
-        stat_carry(&s.stats[pe].raised[kind])
-    if unlikely(s.latency != NULL):
-        latency_since(s, &s.latency.private_since[pe * PRIVATE_SLOTS + slot])
+    p.raised[kind] += 1
+    if unlikely(p.raised[kind] == 0 or s.latency != NULL):
+        stat_raised_rare(s, pe, slot, kind)
 
 
 cdef void stat_raised_spi(GicState *s, u32 slot) noexcept nogil:
@@ -54,16 +51,20 @@ cdef void stat_raised_spi(GicState *s, u32 slot) noexcept nogil:
     if pe != NO_PE:
         s.pe[pe].raised[STAT_SPI] += 1
         if unlikely(s.pe[pe].raised[STAT_SPI] == 0):
-            stat_carry(&s.stats[pe].raised[STAT_SPI])
+            s.stats[pe].raised[STAT_SPI] += <u64>1 << 32
     if unlikely(s.latency != NULL):
-        latency_since(s, &s.latency.shared_since[slot])
+        s.latency.shared_since[slot] = s.latency.now + 1
 
 
-cdef inline void stat_acked(GicState *s, u32 pe, u32 kind) noexcept nogil:
+cdef void stat_acked_carry(GicState *s, PeState *p, u32 kind) noexcept nogil:
+    s.stats[p - s.pe].acked[kind] += <u64>1 << 32
+
+
+cdef inline void stat_acked(GicState *s, PeState *p, u32 kind) noexcept nogil:
     """An SGI, PPI or SPI is acknowledged."""
-    s.pe[pe].acked[kind] += 1
-    if unlikely(s.pe[pe].acked[kind] == 0):
-        stat_carry(&s.stats[pe].acked[kind])
+    p.acked[kind] += 1
+    if unlikely(p.acked[kind] == 0):
+        stat_acked_carry(s, p, kind)
 
 
 cdef void stat_preempted(GicState *s, u32 pe, u32 intid) noexcept nogil:
