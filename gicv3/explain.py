@@ -174,7 +174,9 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
                       "or lower ICC_BPR."))
     reach = ("may be taken", "EL0 has no access to the CPU interface", "ICC accesses trap to EL2",
              "ICC accesses trap to EL3", "HCR_EL2 redirects ICC accesses to the virtual CPU interface")[facts["access"]]
-    gates.append(Gate("context", facts["access"] == 0, f"at EL{facts['el']}: {reach}",
+    if facts["access"] == 0 and not facts["shown"]:
+        reach = "the acknowledge registers read 1023 for this group in this Security state"
+    gates.append(Gate("context", facts["access"] == 0 and facts["shown"], f"at EL{facts['el']}: {reach}",
                       "The line is up all the same; the handler must run where it can acknowledge."))
     return gates
 

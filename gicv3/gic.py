@@ -391,6 +391,9 @@ class GICv3(Gic):
             raise ConfigError(f"value must be in 0..0xffffffff, got {value:#x}")
         if encode(3, opc1, crn, crm, opc2) not in _CP15:
             return Access("undefined")
+        if value is not None and encode(3, opc1, crn, crm, opc2) == SysReg.ICC_AP1R0_EL1:
+            # The NMI flag is in the half that AArch32 does not reach.
+            value |= self.sysreg_access(pe, SysReg.ICC_AP1R0_EL1).value & ~0xFFFF_FFFF
         access = self.sysreg_access(pe, (3, opc1, crn, crm, opc2), value)
         if access.kind == "trap":
             fields = opc2 << 17 | opc1 << 14 | crn << 10 | crm << 1 | (value is None)

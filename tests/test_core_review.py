@@ -204,5 +204,7 @@ def test_a_keyboard_interrupt_in_a_callback_stops_the_drain_and_loses_no_later_c
 
 
 def test_errors_name_every_frame():
-    with pytest.raises(ConfigError, match=r"GICD, RD, SGI or GICM \(0\.\.3\), got 4"):
+    with pytest.raises(ConfigError, match=r"GICD, RD, SGI, GICM, GITS or GITS_TRANS \(0\.\.5\), got 6"):
+        GICv3(GICv3Config(cpus=1)).frame_read(6, 0)
+    with pytest.raises(ConfigError, match="its must be below 0, the number of ITSs, got 0"):
         GICv3(GICv3Config(cpus=1)).frame_read(4, 0)

@@ -438,3 +438,24 @@ def test_security_of_the_bank_does_not_confuse_participation() -> None:
     assert signalled(rig) == [1]
     rig.el3(1, scr=SCR_NS)["ICC_IGRPEN1_EL1"] = 0
     assert signalled(rig) == [1]
+
+
+@pytest.mark.parametrize("espis", [32, 64, 1024])
+def test_every_spi_there_is_may_wait_at_a_sleeper_that_wakes(espis: int) -> None:
+    gic = GICv3(GICv3Config(cpus=1, one_of_n=True, espis=espis))
+    gic.dist["GICD_CTLR"] = E1NWF | 0x2
+    for name, words in (("", range(1, 32)), ("nE", range(espis // 32))):
+        for word in words:
+            for register in ("IGROUPR", "ISENABLER", "ISPENDR"):
+                gic.dist[f"GICD_{register}{name}", word] = 0xFFFF_FFFF
+    for intid in range(32, 1020):
+        gic.dist["GICD_IROUTER", intid] = IRM
+    for number in range(espis):
+        gic.dist["GICD_IROUTERnE", number] = IRM
+    gic.check()
+    gic.redist[0]["GICR_WAKER"] = 0
+    gic.check()
+    gic.pe[0]["ICC_PMR_EL1"] = 0xF0
+    gic.pe[0]["ICC_IGRPEN1_EL1"] = 1
+    assert gic.pe[0]["ICC_IAR1_EL1"] == 32
+    gic.check()

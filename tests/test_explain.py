@@ -153,6 +153,30 @@ def test_an_icc_access_that_traps_is_a_closed_gate():
     assert [gate.name for gate in gic.explain(PPI, 1).blocking] == ["context"]
 
 
+@pytest.mark.parametrize(("group1", "secure"), [(1, True), (0, False)], ids=["group 1 at Secure EL1", "group 0 outside"])
+def test_a_group_that_the_software_cannot_acknowledge_is_a_closed_gate(group1, secure):
+    gic = ready(security=True)
+    gic.set_context(1, el=3, scr_el3=1)
+    gic.pe[1]["ICC_IGRPEN0_EL1"] = 1
+    gic.pe[1]["ICC_IGRPEN1_EL3"] = 1
+    gic.redist[1]["GICR_IGROUPR0"] = group1 << PPI
+    gic.set_context(1, el=1, secure=secure)
+    gic.set_ppi(1, PPI, True)
+    assert gic.pe[1].fiq
+    told = gic.explain(PPI, 1)
+    assert [gate.name for gate in told.blocking] == ["context"]
+    assert "1023" in told.blocking[0].found
+    assert {gic.pe[1]["ICC_IAR0_EL1"], gic.pe[1]["ICC_IAR1_EL1"]} == {1023}
+
+
+def test_the_output_named_is_that_of_the_interrupt_asked_about():
+    gic = ready(nmi=True)
+    gic.redist[1]["GICR_INMIR0"] = 1 << SGI
+    gic.set_context(1, nmi_enabled=True)
+    gic.redist[1]["GICR_ISPENDR0"] = 1 << SGI
+    assert (gic.explain(SGI, 1).output, gic.explain(SGI + 1, 1).output) == ("NMI", "IRQ")
+
+
 def test_explain_of_a_delivered_interrupt_names_its_line():
     gic = ready()
     gic.set_spi(SPI, True)

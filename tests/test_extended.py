@@ -528,3 +528,11 @@ def test_bad_accesses_are_counted_with_and_without_statusr() -> None:
         for number in range(1, 4):
             gic.frame_read(Frame.GICD, 0x14)
             assert gic.totals() == {"bad_access": number, "sgi_dropped": 0}
+
+
+def test_aarch32_leaves_the_nmi_flag_alone() -> None:
+    gic = GICv3(GICv3Config(cpus=1, nmi=True))
+    gic.pe[0]["ICC_AP1R0_EL1"] = NMI_BIT | 1 << 4
+    assert gic.cp15_access(0, 0, 12, 9, 0).value == 1 << 4
+    gic.cp15_access(0, 0, 12, 9, 0, 1 << 5)
+    assert gic.pe[0]["ICC_AP1R0_EL1"] == NMI_BIT | 1 << 5

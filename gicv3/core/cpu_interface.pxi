@@ -46,19 +46,22 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     spi_update(s, slot)          # an acknowledged SPI always leaves its queue, so this updates the PE too
 
 
+cdef inline bint icc_shows(GicState *s, PeState *p, u32 group) noexcept nogil:
+    """Whether an acknowledge register tells this PE's software of an interrupt of `group` (architecture notes 8)."""
+    if group == G0:
+        return s.ds or pe_secure(s, p)
+    return pe_el3(s, p) or (group == G1S) == pe_secure(s, p)
+
+
 cdef inline u32 icc_visible(GicState *s, PeState *p, u32 reg_group) noexcept nogil:
     """INTID that IAR<reg_group>/HPPIR<reg_group> show for the chosen interrupt, tests passed (architecture notes 8)."""
     if reg_group == 0:
         if p.hpp_group == G0:
-            return p.hpp if s.ds or pe_secure(s, p) else INTID_NONE
+            return p.hpp if icc_shows(s, p, G0) else INTID_NONE
         if pe_el3(s, p):
             return INTID_SECURE if p.hpp_group == G1S else INTID_NONSECURE
         return INTID_NONE
-    if p.hpp_group == G0:
-        return INTID_NONE
-    if pe_el3(s, p):
-        return p.hpp
-    return p.hpp if (p.hpp_group == G1S) == pe_secure(s, p) else INTID_NONE
+    return p.hpp if p.hpp_group != G0 and icc_shows(s, p, p.hpp_group) else INTID_NONE
 
 
 cdef inline u32 icc_iar(GicState *s, u32 pe, u32 reg_group) noexcept nogil:

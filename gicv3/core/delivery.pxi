@@ -233,8 +233,8 @@ cdef inline u8 pe_lines(GicState *s, PeState *p) noexcept nogil:
     """The levels of the output lines (architecture notes 7)."""
     if p.hpp == INTID_NONE or not p.flags & PE_ACCESSIBLE:
         return 0
-    if p.flags & PE_ASLEEP:
-        return LINE_WAKE
+    if p.flags & PE_ASLEEP:      # no request any more while it wakes (architecture notes 3.6)
+        return LINE_WAKE if cold_of(s, p).waker & WAKER_SLEEP else 0
     if not pe_can_signal(s, p):
         return 0
     if p.fiq_groups >> p.hpp_group & 1:
@@ -444,9 +444,10 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
 
     Visits the SPIs that wait for this PE, and the homeless ones; never all SPIs.
     """
-    cdef u16[SHARED_SLOTS] slots
+    cdef u16[SHARED_SLOTS] slots         # of those that wait here; each waits in one place only
+    cdef u32[SHARED_WORDS] homeless      # one of these may wait here as well: at a sleeper that it is to wake
     cdef u32 found = 0
-    cdef u32 group, i, level, word, bits32, slot
+    cdef u32 group, i, level, word, slot
     cdef u64 levels, words, bits
     cdef SpiQueue *q
     cdef SpiBucket *b
@@ -479,16 +480,16 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
                         slots[found] = <u16>(word * 64 + gic_ctz64(bits))
                         found += 1
                         bits &= bits - 1
-    for i in range(SHARED_WORDS):
-        bits32 = s.homeless[i]
-        while bits32:
-            slots[found] = <u16>(i * 32 + gic_ctz32(bits32))
-            found += 1
-            bits32 &= bits32 - 1
+    memcpy(&homeless[0], &s.homeless[0], sizeof(homeless))
     for i in range(found):
-        slot = slots[i]
-        if spi_is_one_of_n(s, slot):
-            spi_update(s, slot)
+        if spi_is_one_of_n(s, slots[i]):
+            spi_update(s, slots[i])
+    for i in range(SHARED_WORDS):
+        while homeless[i]:
+            slot = i * 32 + gic_ctz32(homeless[i])
+            homeless[i] &= homeless[i] - 1
+            if spi_is_one_of_n(s, slot):
+                spi_update(s, slot)
 
 
 cdef void gic_update_all(GicState *s) noexcept nogil:

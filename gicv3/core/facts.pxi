@@ -9,7 +9,7 @@ cdef dict facts_of(Gic gic, intid, pe):
     cdef bint shared = slot == NO_SLOT
     cdef u32 bit, latch, line, edge, enable, group, prio
     cdef u32 target = NO_PE
-    cdef bint nmi, active, unmasked, preempts, split, secure, one_of_n = False, participates = True
+    cdef bint nmi, active, unmasked, preempts, split, secure, masks_nmi, shown, one_of_n = False, participates = True
     cdef bint lpi = is_lpi(s, number)
     cdef u32 limit = 0, level = NO_LEVEL
     cdef bint unread = False
@@ -56,6 +56,8 @@ cdef dict facts_of(Gic gic, intid, pe):
         preempts = pe_preempts(&s.pe[index], prio, group, nmi)
         split = eoi_split(s, &s.pe[index])
         secure = pe_secure(s, &s.pe[index])
+        masks_nmi = s.cold[index].sctlr_nmi
+        shown = icc_shows(s, &s.pe[index], group)
         if one_of_n:
             participates = pe_participates(s, &s.pe[index]) & (1 << group | 1 << (SLEEPER_SETS + group)) != 0
         ds = s.ds
@@ -68,7 +70,8 @@ cdef dict facts_of(Gic gic, intid, pe):
         "asleep": bool(p.flags & PE_ASLEEP), "hpp": p.hpp, "hpp_priority": p.hpp_prio, "pmr": p.pmr,
         "running": p.running, "mask": p.preempt_mask[group], "unmasked": unmasked, "preempts": preempts,
         "signalled": bool(p.lines & (LINE_IRQ | LINE_FIQ | LINE_NMI)) and p.hpp == number,
-        "output": "FIQ" if p.fiq_groups >> group & 1 else "NMI" if p.lines & LINE_NMI else "IRQ",
+        "output": "FIQ" if p.fiq_groups >> group & 1 else "NMI" if nmi and masks_nmi else "IRQ",
+        "shown": shown,
         "ds": bool(ds), "secure": secure, "el": p.el,
         "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
         "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,

@@ -65,6 +65,8 @@ cdef void waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
     if sleep:
         p.flags |= PE_ASLEEP
         pe_gates_changed(s, pe)
+    else:
+        pe_output(s, pe)
     c.waker_left = s.settle_steps
     pe_settling(s, pe)
 
