@@ -153,7 +153,7 @@ def test_an_icc_access_that_traps_is_a_closed_gate():
     assert [gate.name for gate in gic.explain(PPI, 1).blocking] == ["context"]
 
 
-@pytest.mark.parametrize(("group1", "secure"), [(1, True), (0, False)], ids=["group 1 at Secure EL1", "group 0 outside"])
+@pytest.mark.parametrize(("group1", "secure"), [(1, True), (0, False)], ids=["1 at Secure EL1", "0 outside"])
 def test_a_group_that_the_software_cannot_acknowledge_is_a_closed_gate(group1, secure):
     gic = ready(security=True)
     gic.set_context(1, el=3, scr_el3=1)
