@@ -33,7 +33,7 @@ linux: $(VENV)/installed $(VENV)/group-test
 	tools/linux-guest build/linux
 	$(BIN)/python -m pytest -m 'linux and not slow' tests/test_linux.py tests/test_acpi_linux.py
 
-lint: $(VENV)/installed $(VENV)/group-lint
+lint: $(VENV)/installed $(VENV)/group-test $(VENV)/group-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint gicv3
