@@ -782,11 +782,16 @@ cdef class Gic:
     def memory_use(self):
         """Core memory in bytes: {"per_pe": ..., "fixed": ...}; the pools in "fixed" are touched only when used."""
         cdef GicState *s = self.s
-        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + 1 + 3 * sizeof(u32)      # records, notified, lists
+        # records, notified, lists
+        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + sizeof(PeStats) + 1 + 3 * sizeof(u32)
         cdef size_t sets = ((s.num_pe + 63) // 64 + (s.num_pe + 4095) // 4096) * 8
         cdef size_t per_pe = s.num_pe * each + (s.aff_mask + 1) * sizeof(AffinitySlot) + 7 * sets
         cdef size_t fixed = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared) + STRICT_RING * sizeof(StrictEntry)
         fixed += (s.pool_size + 1) * (sizeof(SpiQueue) + sizeof(SpiBucket))
+        if s.lpi != NULL:
+            per_pe += s.num_pe * (sizeof(LpiPe) + sizeof(u32))
+        if s.its != NULL:
+            fixed += s.num_its * sizeof(Its) + CACHE_PLACES * sizeof(ItsEntry) + WAITING_MSIS * sizeof(WaitingMsi)
         return {"per_pe": per_pe / s.num_pe, "fixed": fixed}
 
     def step(self, steps=1):
