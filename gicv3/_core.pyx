@@ -36,6 +36,9 @@ ctypedef uint64_t u64
 
 include "core/bits.pxi"
 include "core/state.pxi"
+include "core/slots.pxi"
+include "core/allocation.pxi"
+include "core/reset.pxi"
 include "core/stats.pxi"
 include "core/strict.pxi"
 include "core/trace.pxi"
