@@ -70,6 +70,7 @@ include "core/arguments.pxi"
 include "core/mapping.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
+include "core/lpi_access.pxi"
 include "core/lpi_saved.pxi"
 include "core/saved.pxi"
 include "core/snapshot.pxi"
@@ -519,78 +520,28 @@ cdef class Gic:
     # --- guest memory ---------------------------------------------------------------------------------------------
 
     def _map_buffer(self, address, buffer, bint writable):
-        cdef _Buffer held = _Buffer(buffer, writable)
-        cdef u64 base
-        mapping_fits(address, held.view.len)
-        base = address
-        mapping_enter(self, base, <u64>held.view.len, <u8 *>held.view.buf, writable)
-        self._buffers[address] = held
+        mapping_buffer(self, address, buffer, writable)
 
     def _map_callbacks(self, address, size, read, write):
-        cdef u64 base, length
-        mapping_fits(address, size)
-        base = address
-        length = size
-        mapping_enter(self, base, length, NULL, True)
-        self._callbacks[address] = (read, write)
+        mapping_callbacks(self, address, size, read, write)
 
     def _unmap(self, address):
-        with self.mutex:
-            mem_remove(self.s, address)
-        self._buffers.pop(address, None)
-        self._callbacks.pop(address, None)
+        mapping_remove(self, address)
 
-    # --- ITS ------------------------------------------------------------------------------------------------------
+    # --- LPIs and ITSs --------------------------------------------------------------------------------------------
 
     def _msi(self, its, device_id, event_id):
-        cdef u32 number = arg_its(self, its)
-        cdef u32 device = <u32>arg_unsigned(device_id, UINT32_MAX, "device_id")
-        cdef u32 event = <u32>arg_unsigned(event_id, UINT32_MAX, "event_id")
-        with self.mutex:
-            its_msi(self.s, number, device, event)
-        self.drain()
+        msi_send(self, its, device_id, event_id)
 
     def _its_counters(self, its):
-        cdef Its *t = &self.s.its[arg_its(self, its)]
-        return {"commands": t.commands, "errors": t.errors, "msis": t.msis, "translated": t.translated,
-                "cache_hits": t.cache_hits, "unmapped": t.unmapped, "discarded": t.discarded,
-                "table_faults": t.table_faults}
+        return its_counters_of(self, its)
 
     def _its_errors(self, its):
-        cdef u32 number = arg_its(self, its)
-        cdef u64 i, seen
-        cdef ItsError *ring = <ItsError *>malloc(ITS_ERRORS * sizeof(ItsError))
-        if ring == NULL:
-            raise MemoryError
-        with self.mutex:
-            memcpy(ring, &self.s.its[number].error[0], ITS_ERRORS * sizeof(ItsError))
-            seen = self.s.its[number].errors
-        try:
-            return [(ring[i % ITS_ERRORS].code, tuple(ring[i % ITS_ERRORS].command), ring[i % ITS_ERRORS].offset)
-                    for i in range(seen - min(seen, <u64>ITS_ERRORS), seen)]
-        finally:
-            free(ring)
-
-    # --- LPIs -----------------------------------------------------------------------------------------------------
+        return its_errors_of(self, its)
 
     def lpi_pending(self, pe):
         """INTIDs of the LPIs that are pending at a PE, enabled or not, in order."""
-        cdef u32 index = arg_pe(self, pe)
-        cdef u32 count = 0
-        cdef u32 *intids = NULL
-        if self.s.lpi == NULL:
-            return []
-        with self.mutex:
-            count = self.s.lpi[index].pending
-            intids = <u32 *>malloc(count * sizeof(u32) + 1)
-            if intids != NULL:
-                count = lpi_list(self.s, index, intids)
-        if intids == NULL:
-            raise MemoryError
-        try:
-            return [intids[i] for i in range(count)]
-        finally:
-            free(intids)
+        return lpi_pending_of(self, pe)
 
     # --- hotplug --------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,29 @@ cdef int mapping_fits(address, size) except -1:
     return 0
 
 
+cdef int mapping_buffer(Gic gic, address, buffer, bint writable) except -1:
+    cdef _Buffer held = _Buffer(buffer, writable)
+    mapping_fits(address, held.view.len)
+    mapping_enter(gic, <u64>address, <u64>held.view.len, <u8 *>held.view.buf, writable)
+    gic._buffers[address] = held
+    return 0
+
+
+cdef int mapping_callbacks(Gic gic, address, size, read, write) except -1:
+    mapping_fits(address, size)
+    mapping_enter(gic, <u64>address, <u64>size, NULL, True)
+    gic._callbacks[address] = (read, write)
+    return 0
+
+
+cdef int mapping_remove(Gic gic, address) except -1:
+    with gic.mutex:
+        mem_remove(gic.s, address)
+    gic._buffers.pop(address, None)
+    gic._callbacks.pop(address, None)
+    return 0
+
+
 cdef MemRequest *request_new() except NULL:
     cdef MemRequest *request = <MemRequest *>malloc(sizeof(MemRequest))
     if request == NULL:
