@@ -46,6 +46,8 @@ class GICv3Config:
     eppis : number of extended PPIs from INTID 1056: 0, 32 or 64.
     priority_bits : implemented bits of a priority, 4..8 (at least 5 with `security`).
     security : two security states (GICD_CTLR.DS resets to 0 and can be set; PEs have EL3). False: DS is RAO/WI, no EL3.
+        With DS set the Non-secure copy of the banked ICC registers serves every state; the SGI registers alone still
+        tell a Secure writer from a Non-secure one.
     el2 : PEs have EL2: HCR_EL2.{FMO,IMO} redirect EL1 accesses.
     message_spis : GICD_SETSPI_*/CLRSPI_* exist (GICD_TYPER.MBIS).
     nmi : FEAT_GICv3_NMI.

@@ -54,8 +54,11 @@ cdef inline bint pe_el3(GicState *s, PeState *p) noexcept nogil:
 
 
 cdef inline u32 pe_bank(GicState *s, PeState *p) noexcept nogil:
-    """Which copy of a banked ICC register an access reaches: G1S or G1NS (architecture notes 5.3)."""
-    if not has_el3(s):
+    """Which copy of a banked ICC register an access reaches: G1S or G1NS (architecture notes 5.3).
+
+    With one security state the Non-secure copy is the only one, for a Secure PE too.
+    """
+    if s.ds:
         return G1NS
     if p.el == 3:
         return G1NS if cold_of(s, p).scr_el3 & SCR_NS else G1S

@@ -48,8 +48,10 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
 
 cdef inline bint icc_shows(GicState *s, PeState *p, u32 group) noexcept nogil:
     """Whether an acknowledge register tells this PE's software of an interrupt of `group` (architecture notes 8)."""
+    if s.ds:
+        return True
     if group == G0:
-        return s.ds or pe_secure(s, p)
+        return pe_secure(s, p)
     return pe_el3(s, p) or (group == G1S) == pe_secure(s, p)
 
 
@@ -147,11 +149,9 @@ cdef u32 intid_priority(GicState *s, PeState *p, u32 intid) noexcept nogil:
 
 cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
     """True when the current state may EOI an interrupt of this group (architecture notes 8)."""
-    if pe_el3(s, p):
+    if s.ds or pe_el3(s, p):
         return True
-    if pe_secure(s, p):
-        return group != G1NS
-    return group == G1NS or (group == G0 and s.ds)
+    return (group == G1NS) != pe_secure(s, p)
 
 
 cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
