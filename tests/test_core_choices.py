@@ -50,6 +50,14 @@ def test_without_aff3_the_type_registers_say_so_and_the_affinities_must_follow()
         gicv3.GICv3Config(affinities=[0, 1 << 32], aff3=False)
 
 
+@pytest.mark.parametrize(("id_bits", "field"), [(10, 0), (16, 0), (17, 1), (24, 1)])
+@pytest.mark.parametrize("name", ["ICC_CTLR_EL1", "ICC_CTLR_EL3"])
+def test_the_cpu_interface_has_as_many_intid_bits_as_the_distributor_needs(id_bits, field, name):
+    gic = gicv3.GICv3(gicv3.GICv3Config(cpus=1, security=True, id_bits=id_bits))
+    gic.set_context(0, el=3, secure=True)
+    assert gic.pe[0][name] >> 11 & 7 == field
+
+
 @pytest.mark.parametrize(("route", "irq"), [("nowhere", False), ("first", True)])
 def test_an_affinity_that_no_pe_has_leads_nowhere_or_to_the_first_pe(route, irq):
     gic = taking(unknown_route=route)

@@ -46,7 +46,7 @@ def test_the_attributes_are_those_of_kvm() -> None:
     assert sysregs[AFF1_1 | ICC_PMR] == 0xF8
     assert sysregs[AFF1_1 | ICC_AP1R0] == 1 << 4
     assert sysregs[AFF1_1 | ICC_IGRPEN1] == 1
-    assert sysregs[AFF1_1 | ICC_CTLR] == 0x8C00
+    assert sysregs[AFF1_1 | ICC_CTLR] == 0x8400
     assert levels[32] == 1 << 8
     assert levels[AFF1_1] == 1 << 20
 
@@ -105,7 +105,7 @@ def test_an_import_makes_no_edge_and_tells_the_lines() -> None:
     ("DIST_REGS", 0x90, 1, "DIST_REGS 0x90 is no attribute of this GIC"),
     ("DIST_REGS", 0x428, 0x87, "DIST_REGS 0x428 cannot be 0x87 here, it would read 0x80"),
     ("REDIST_REGS", 0x33 << 32, 0, "is no attribute of this GIC"),
-    ("CPU_SYSREGS", AFF1_1 | ICC_CTLR, 0x8F00, "cannot be 0x8f00 here, it would read 0x8c00"),
+    ("CPU_SYSREGS", AFF1_1 | ICC_CTLR, 0x8C00, "cannot be 0x8c00 here, it would read 0x8400"),
     ("CPU_SYSREGS", AFF1_1 | 0xC662, 0, "is no attribute of this GIC"),
     ("LEVEL_INFO", 96, 0, "LEVEL_INFO 0x60 is no attribute of this GIC"),
     ("NR_IRQS", 0, 0, "groups must be of DIST_REGS, REDIST_REGS, CPU_SYSREGS, LEVEL_INFO, got NR_IRQS"),

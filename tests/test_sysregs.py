@@ -196,7 +196,7 @@ def test_reset_values_with_one_security_state(priority_bits: int) -> None:
     assert pe["ICC_PMR_EL1"] == pe["ICC_IGRPEN0_EL1"] == pe["ICC_IGRPEN1_EL1"] == 0
     assert pe["ICC_BPR0_EL1"] == 7 - prebits
     assert pe["ICC_BPR1_EL1"] == 8 - prebits
-    assert pe["ICC_CTLR_EL1"] == 0x8800 | priority_bits - 1 << 8
+    assert pe["ICC_CTLR_EL1"] == 0x8000 | priority_bits - 1 << 8
     assert pe["ICC_SRE_EL1"] == 7
     assert pe["ICC_RPR_EL1"] == 0xFF
     assert pe["ICC_IAR0_EL1"] == pe["ICC_IAR1_EL1"] == pe["ICC_HPPIR0_EL1"] == pe["ICC_HPPIR1_EL1"] == SPURIOUS
@@ -206,7 +206,7 @@ def test_reset_values_with_one_security_state(priority_bits: int) -> None:
 def test_reset_values_at_el3() -> None:
     rig = Rig(ready=False, **FULL)
     pe = rig.el3()
-    assert pe["ICC_CTLR_EL3"] == 0x8800 | 7 << 8
+    assert pe["ICC_CTLR_EL3"] == 0x8000 | 7 << 8
     assert pe["ICC_SRE_EL2"] == pe["ICC_SRE_EL3"] == 0xF
     assert pe["ICC_IGRPEN1_EL3"] == 0
     assert pe["ICC_BPR1_EL1"] == 1
@@ -219,8 +219,8 @@ def test_reset_values_at_el3() -> None:
         ("ICC_PMR_EL1", {}, 0xF8), ("ICC_PMR_EL1", {"priority_bits": 4}, 0xF0),
         ("ICC_PMR_EL1", {"priority_bits": 8}, 0xFF), ("ICC_BPR0_EL1", {}, 7), ("ICC_BPR1_EL1", {}, 7),
         ("ICC_IGRPEN0_EL1", {}, 1), ("ICC_IGRPEN1_EL1", {}, 1), ("ICC_SRE_EL1", {}, 7),
-        ("ICC_CTLR_EL1", {}, 0x8C03), ("ICC_CTLR_EL1", {"range_selector": True}, 0x4_8C03),
-        ("ICC_CTLR_EL1", {"espis": 32}, 0x8_8C03), ("ICC_CTLR_EL1", {"eppis": 32}, 0x8_8C03),
+        ("ICC_CTLR_EL1", {}, 0x8403), ("ICC_CTLR_EL1", {"range_selector": True}, 0x4_8403),
+        ("ICC_CTLR_EL1", {"espis": 32}, 0x8_8403), ("ICC_CTLR_EL1", {"eppis": 32}, 0x8_8403),
         ("ICC_AP0R0_EL1", {}, 0xFFFF_FFFF), ("ICC_AP1R0_EL1", {}, 0xFFFF_FFFF),
         ("ICC_AP1R0_EL1", {"nmi": True}, 1 << 63 | 0xFFFF_FFFF), ("ICC_AP0R0_EL1", {"nmi": True}, 0xFFFF_FFFF),
         ("ICC_AP1R1_EL1", {"nmi": True, "priority_bits": 6}, 0xFFFF_FFFF),
@@ -257,7 +257,7 @@ def test_el3_control_aliases_the_banks_of_el1() -> None:
     pe["ICC_CTLR_EL3"] = 1 << 2
     assert pe["ICC_CTLR_EL3"] & 0x5F == 4
     pe["ICC_CTLR_EL3"] = ONES
-    assert pe["ICC_CTLR_EL3"] == 0x8F1F
+    assert pe["ICC_CTLR_EL3"] == 0x871F
 
 
 def test_igrpen1_el3_shows_both_banks() -> None:

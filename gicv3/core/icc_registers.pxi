@@ -2,7 +2,9 @@
 
 cdef u64 icc_ctlr_common(GicState *s) noexcept nogil:
     """The fields that ICC_CTLR_EL1 and ICC_CTLR_EL3 share."""
-    cdef u64 value = CTLR_IDBITS_24 | <u64>(s.prio_bits - 1) << 8
+    cdef u64 value = <u64>(s.prio_bits - 1) << 8
+    if s.id_bits > 16:
+        value |= CTLR_IDBITS_24
     if s.aff3:
         value |= CTLR_A3V
     if s.features & FEAT_RSS:
