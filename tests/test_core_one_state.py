@@ -164,7 +164,8 @@ def test_the_binary_point_of_group_1_is_that_of_the_one_copy() -> None:
     rig.raise_(41)
     assert rig.line() == Line(0), "bit 7 alone decides about preemption"
     rig.nonsecure()["ICC_BPR1_EL1"] = 4
-    assert rig.secure() and rig.line() == Line.IRQ
+    assert rig.secure()
+    assert rig.line() == Line.IRQ
 
 
 @each_state

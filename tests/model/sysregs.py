@@ -216,8 +216,8 @@ class SysRegs(Delivery):
 
     def bank(self, pe: Pe) -> str:
         """Return the bank of CTLR, BPR1, AP1R and IGRPEN1 that an access reaches: SCR_EL3.NS selects (5.3)."""
-        if not self.has_el3():
-            return NONSECURE  # 5.3: the one copy behaves as the Non-secure one
+        if self.ds:
+            return NONSECURE  # 5.3: in a single-state GIC the one copy behaves as the Non-secure one
         if pe.el == 3:
             return NONSECURE if pe.scr & SCR_NS else SECURE
         return SECURE if pe.secure else NONSECURE
@@ -229,6 +229,10 @@ class SysRegs(Delivery):
     def acts_secure(self, pe: Pe) -> bool:
         """Tell whether a PE counts as Secure; without EL3 it does not."""
         return self.has_el3() and pe.secure
+
+    def at_el3(self, pe: Pe) -> bool:
+        """Tell whether a PE executes at EL3, which it may not have."""
+        return self.has_el3() and pe.el == 3
 
     def nonsecure_view(self, pe: Pe) -> bool:
         """Tell whether priorities are seen through the Non-secure window (6)."""
@@ -303,7 +307,7 @@ class SysRegs(Delivery):
             int(extended) << 19
             | int(config.range_selector) << 18
             | int(config.aff3) << 15
-            | 1 << 11  # 24 identifier bits, whatever the Distributor has
+            | int(config.id_bits > 16) << 11  # IDbits: 16 or 24 identifier bits
             | (config.priority_bits - 1) << 8
         )
 
@@ -418,8 +422,8 @@ class SysRegs(Delivery):
         """Return what IAR or HPPIR of a group shows of an interrupt to the PE's state (8)."""
         if irq is None:
             return SPURIOUS
-        group, secure = self.group_of(irq), self.acts_secure(pe)
-        at_el3 = self.has_el3() and pe.el == 3
+        group = self.group_of(irq)
+        secure, at_el3 = self.acts_secure(pe), self.at_el3(pe)
         if register == 0:
             if group != G0:
                 if not at_el3:
@@ -430,7 +434,7 @@ class SysRegs(Delivery):
             return SPURIOUS
         if group == G1S and not secure:
             return SPURIOUS
-        if group == G1NS and secure and not at_el3:
+        if group == G1NS and secure and not self.ds and not at_el3:
             return SPURIOUS
         return irq.intid
 
@@ -467,15 +471,13 @@ class SysRegs(Delivery):
 
     def may_end(self, pe: Pe, group: str) -> bool:
         """Tell whether the PE's state may end interrupts of a group (8)."""
-        if self.has_el3() and pe.el == 3:
+        if self.at_el3(pe) or self.ds:
             return True
-        if self.acts_secure(pe):
-            return group in (G0, G1S)
-        return group == G1NS or (group == G0 and self.ds)
+        return group in (G0, G1S) if self.acts_secure(pe) else group == G1NS
 
     def eoi_mode(self, pe: Pe) -> int:
         """Return the EOImode bit that rules the PE's current state (8)."""
-        if self.has_el3() and pe.el == 3:
+        if self.at_el3(pe):
             return pe.eoimode_el3
         return pe.eoimode[self.bank(pe)]
 
@@ -511,7 +513,7 @@ class SysRegs(Delivery):
 
     def may_deactivate(self, pe: Pe, group: str) -> bool:
         """Tell whether ICC_DIR may deactivate an interrupt of a group (8)."""
-        if self.has_el3() and pe.el == 3:
+        if self.at_el3(pe):
             return True
         fiq_to_el3, irq_to_el3 = bool(self.scr(pe) & SCR_FIQ), bool(self.scr(pe) & SCR_IRQ)
         if self.acts_secure(pe):

@@ -433,3 +433,20 @@ def test_nonsecure_code_cannot_create_active_priorities_of_the_secure_half() -> 
     model.set_context(0, 1, False)
     model.sysreg_write(0, "ICC_AP1R0_EL1", 0xFFFF_FFFF)
     assert model.sysreg_read(0, "ICC_AP1R0_EL1") == 0xFFFF_0000
+
+
+@pytest.mark.parametrize(("el", "secure", "scr"), [(1, True, 0), (3, True, 0), (1, False, SCR_NS), (3, True, SCR_NS)])
+def test_with_ds_every_state_shares_the_nonsecure_copy(el: int, secure: bool, scr: int) -> None:
+    model = started(security=True)
+    model.frame_write("GICD", 0, 0x47, secure=True)
+    spi(model, 40, 0x90)
+    model.set_spi(40, True)
+    model.set_context(0, el, secure, scr)
+    assert model.lines()[0] == LINE_IRQ
+    assert model.sysreg_read(0, "ICC_HPPIR1_EL1") == model.sysreg_read(0, IAR1) == 40
+    model.sysreg_write(0, "ICC_BPR1_EL1", 0)
+    seen = {name: model.sysreg_read(0, name) for name in ("ICC_BPR1_EL1", "ICC_AP1R0_EL1", "ICC_IGRPEN1_EL1")}
+    assert seen == {"ICC_BPR1_EL1": 3, "ICC_AP1R0_EL1": 1 << 18, "ICC_IGRPEN1_EL1": 1}
+    model.sysreg_write(0, EOIR1, 40)
+    assert not model.spis[40].active
+    assert model.sysreg_read(0, RPR) == 0xFF

@@ -48,12 +48,14 @@ _TABLE = (
     Entry(
         "sgi1r-nsacr", "unclear", "DS=0: Non-secure SGI1R forwards no Secure SGI; ours does where NSACR permits (gem5)"
     ),
+    Entry("ctlr-idbits", "permitted", "ICC_CTLR.IDbits is 24 bits with 16 in GICD_TYPER; ours 16"),
     Entry("ctlr-el3-nds", "permitted", "CTLR_EL3.nDS is 1 although DS can be set; ours 0"),
     Entry("ctlr-el3-el1s", "QEMU defect", "CTLR_EL3.{EOImode,CBPR}_EL1S show the Non-secure bank; ours the Secure one"),
     Entry("sre-el2", "permitted", "ICC_SRE_EL2 at EL3 while EL2 is not enabled there is no fault; ours UNDEFINED"),
     Entry(
         "eoi-other-group", "permitted", "EOIR deactivates an INTID whose group the state could not EOI; ours does not"
     ),
+    Entry("ds1-banks", "unclear", "DS=1, PE Secure: keeps its bank, sees no Group 1; ours answers as QEMU Non-secure"),
     Entry("ds1-secure-fiq", "unclear", "DS=1, PE Secure: Group 1 is an FIQ; ours an IRQ (gem5)"),
 )
 ENTRIES = {entry.name: entry for entry in _TABLE}

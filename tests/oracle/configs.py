@@ -12,7 +12,8 @@ SPIS = 256
 
 @dataclass(frozen=True)
 class Config:
-    """One machine: number of PEs, two Security states (and EL3) or one, EL2, priority bits, an ITS."""
+    """One machine: number of PEs, EL3 and two Security states or one, EL2, priority bits, an ITS; `sets_ds`: programs
+    begin by leaving two states for one, with PEs that have EL3."""
 
     name: str
     smp: int
@@ -20,6 +21,7 @@ class Config:
     el2: bool = False
     priority_bits: int = 5
     its: bool = False
+    sets_ds: bool = False
 
     @property
     def machine(self) -> str:
@@ -51,5 +53,6 @@ CONFIGS = {
         Config("ds0-smp4", 4, secure=True),
         Config("ds0-smp4-p8", 4, secure=True, priority_bits=8),
         Config("ds0-smp4-el2", 4, secure=True, el2=True),
+        Config("ds1-smp4-el3", 4, secure=True, sets_ds=True),
     )
 }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .configs import Config
 from .generate import Generator
-from .ops import GICR_BASE, GICR_STRIDE, Kind, Op, Result, block, decode, encode, reg_name
+from .ops import GICD_BASE, GICD_CTLR_DS, GICR_BASE, GICR_STRIDE, Kind, Op, Result, block, decode, encode, reg_name
 from .qemu import Qemu
 from .rules import Step, steps
 from .subject import Subject
@@ -48,10 +48,11 @@ class Report:
     differences: list[tuple[int, Difference]] = field(default_factory=list)
 
 
-def wake(config: Config) -> list[Op]:
+def beginning(config: Config) -> list[Op]:
     """What every program starts with: QEMU delivers to sleeping PEs, so all are woken first."""
     world = config.world(config.base_el)
-    return [Op(Kind.W32, cpu, world, address=GICR_BASE + cpu * GICR_STRIDE + 0x14) for cpu in range(config.smp)]
+    ops = [Op(Kind.W32, cpu, world, address=GICR_BASE + cpu * GICR_STRIDE + 0x14) for cpu in range(config.smp)]
+    return [*ops, Op(Kind.W32, 0, world, address=GICD_BASE, value=GICD_CTLR_DS)] if config.sets_ds else ops
 
 
 class Outcome(NamedTuple):
@@ -72,13 +73,14 @@ def compare(qemu: Qemu, program: Sequence[Op], choices: Mapping[str, str] | None
     origin: list[int] = []
     ours: list[Result] = []
     execute = subject.execute
-    for position, op in enumerate([*wake(config), *program], 1 - config.smp):
+    first = beginning(config)
+    for position, op in enumerate([*first, *program], 1 - len(first)):
         for step in steps(subject, op):
             executed.append(step)
             origin.append(position)
             ours.append(execute(step.op))
     subject.gic.check()
-    ops = [step.op for step in executed]
+    ops = [step.theirs or step.op for step in executed]
     qemu.reset()
     theirs = decode(qemu.run_queue(encode(ops)))
 

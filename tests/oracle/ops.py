@@ -150,6 +150,7 @@ ICC = {
 _REG_NAMES = {encoding: name for name, encoding in ICC.items()}
 
 GICD_BASE = 0x0800_0000
+GICD_CTLR_DS = 1 << 6
 GICR_BASE = 0x080A_0000
 GICR_STRIDE = 0x2_0000
 SGI_FRAME = 0x1_0000

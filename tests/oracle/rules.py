@@ -13,6 +13,7 @@ from typing import NamedTuple
 from .configs import SPIS, Config
 from .ops import (
     GICD_BASE,
+    GICD_CTLR_DS,
     GICR_BASE,
     GICR_STRIDE,
     ICC,
@@ -33,11 +34,15 @@ Accept = Callable[[Result, Result], tuple[str, ...]]
 
 
 class Step(NamedTuple):
-    """An operation that both sides execute: in place of another (`changed` names the entry), with what it may show."""
+    """An operation that both sides execute: in place of another (`changed` names the entry), with what it may show.
+
+    Where `theirs` is given QEMU executes that, and the core has to answer as if it had been asked the same.
+    """
 
     op: Op
     accept: Accept | None = None
     changed: str | None = None
+    theirs: Op | None = None
 
 
 def steps(subject: Subject, op: Op) -> Iterable[Step]:
@@ -98,16 +103,37 @@ def _same_but_lines(ours: Result, theirs: Result) -> bool:
     return ours[:3] == theirs[:3]
 
 
+_BANKED = {
+    ICC[f"ICC_{name}_EL1"]
+    for name in ("IAR1", "HPPIR1", "EOIR0", "EOIR1", "DIR", "BPR1", "CTLR", "IGRPEN1", *(f"AP1R{n}" for n in range(4)))
+}
+"""What a Secure PE's bank, or its not owning Non-secure Group 1, decides on QEMU; EOIR0 and DIR by EOImode."""
+
+
 def _with_ds(subject: Subject, op: Op) -> Iterator[Step]:
-    """With DS=1, an FIQ of a Secure PE on QEMU alone must not end an operation: routing to EL3 is kept off there."""
-    sets_ds = op.kind == Kind.W32 and op.address == GICD_BASE and op.value & 0x40
+    """With DS=1, an FIQ of a Secure PE on QEMU alone must not end an operation: routing to EL3 is kept off there.
+
+    QEMU then asks what is banked of a Non-secure PE: its Secure one has a bank of its own, and ours has not.
+    """
+    sets_ds = op.kind == Kind.W32 and op.address == GICD_BASE and op.value & GICD_CTLR_DS
     if (subject.ds or sets_ds) and op.world.secure and op.kind != Kind.LINE:
         op = op._replace(world=subject.config.world(op.world.el, ns=bool(op.world.scr & SCR_NS)))
+        if op.kind in (Kind.MRS, Kind.MSR) and op.reg in _BANKED and not op.world.scr & SCR_NS:
+            yield from _as_non_secure(subject, op)
+            return
     for step in _ruled(subject, op):
         if step.op.world.secure and (subject.ds or sets_ds):
             yield step._replace(accept=_ds1_secure_fiq(step.accept))
         else:
             yield step
+
+
+def _as_non_secure(subject: Subject, op: Op) -> Iterator[Step]:
+    world = subject.config.world(op.world.el, ns=True)
+    for index, step in enumerate(_ruled(subject, op._replace(world=world))):
+        if index == 0:
+            step = step._replace(op=step.op._replace(world=op.world), changed="ds1-banks", theirs=step.op)
+        yield step._replace(accept=_ds1_secure_fiq(step.accept)) if step.op.world.el == 3 else step
 
 
 def _ds1_secure_fiq(inner: Accept | None) -> Accept:
@@ -162,7 +188,7 @@ def _end_of_interrupt(subject: Subject, op: Op) -> Iterator[Step]:
 
 def _may_end(subject: Subject, op: Op, intid: int) -> bool:
     """Whether the state that executes `op` could end an interrupt of this INTID's group."""
-    if op.world.el == 3 or not subject.config.secure or (subject.ds and not op.world.secure):
+    if op.world.el == 3 or subject.ds:
         return True
     word, bit = 4 * (intid // 32), 1 << intid % 32
     group = subject.sgi(op.cpu, 0x080) if intid < 32 else subject.gicd(0x080 + word)
@@ -176,7 +202,7 @@ def _acknowledge(subject: Subject, op: Op) -> Iterator[Step]:
     if config.priority_bits != 8:
         yield Step(op)
         return
-    worlds = [_base(config, ns) for ns in ((True, False) if config.secure and group else (True,))]
+    worlds = [_base(config, ns) for ns in ((True,) if subject.ds or not group else (True, False))]
     registers = [ICC[f"ICC_AP{group}R{n}_EL1"] for n in range(4)]
     places = [(world, register) for world in worlds for register in registers]
     before = [subject.read(op.cpu, *place) for place in places]
@@ -200,10 +226,24 @@ def _write_ap1r(subject: Subject, op: Op) -> Iterable[Step]:
     return (Step(op._replace(kind=Kind.MRS, value=0), changed="ap1r-ns"),)
 
 
+_CTLR_IDBITS = 1 << 11
+
+
+def _read_ctlr(subject: Subject, op: Op) -> Iterable[Step]:
+    def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
+        same = not ours.value & _CTLR_IDBITS and ours == theirs._replace(value=theirs.value & ~_CTLR_IDBITS)
+        return ("ctlr-idbits",) if same else ()
+
+    return (Step(op, accept),)
+
+
 def _read_ctlr_el3(subject: Subject, op: Op) -> Iterable[Step]:
     def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
         names = []
         value = ours.value
+        if not value & _CTLR_IDBITS and theirs.value & _CTLR_IDBITS:
+            names.append("ctlr-idbits")
+            value |= _CTLR_IDBITS
         if not value & 1 << 17 and theirs.value & 1 << 17:
             names.append("ctlr-el3-nds")
             value |= 1 << 17
@@ -295,6 +335,7 @@ _MSR_RULES: dict[int, _Rule] = {
 _MRS_RULES: dict[int, _Rule] = {
     ICC["ICC_IAR0_EL1"]: _acknowledge,
     ICC["ICC_IAR1_EL1"]: _acknowledge,
+    ICC["ICC_CTLR_EL1"]: _read_ctlr,
     ICC["ICC_CTLR_EL3"]: _read_ctlr_el3,
     ICC["ICC_SRE_EL2"]: _sre_el2,
 }

@@ -11,6 +11,7 @@ from .accepted import CHOICES
 from .configs import SPIS, Config
 from .ops import (
     GICD_BASE,
+    GICD_CTLR_DS,
     HCR_FMO,
     HCR_IMO,
     POP,
@@ -29,7 +30,6 @@ from .ops import (
 )
 
 _OP0 = 3 << 14
-_DS = 1 << 6
 ESR_UNDEFINED = 0x0200_0000
 ISR_I = 1 << 7
 ISR_F = 1 << 6
@@ -114,7 +114,7 @@ class Subject:
         elif kind in WRITE_SIZE:
             gic.mmio_write(op.address, value, WRITE_SIZE[kind], None, cpu)
             if op.address == GICD_BASE:
-                self.ds = bool(self.gicd(0) & _DS)
+                self.ds = bool(self.gicd(0) & GICD_CTLR_DS)
         elif kind == Kind.WINDOW:
             taken = self._taken_here(cpu, world)
 

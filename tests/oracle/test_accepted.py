@@ -30,12 +30,25 @@ def _programs() -> dict[str, Writer]:
         "sgi1r-ds1": _on("ds1-smp1").ready().msr("ICC_SGI1R_EL1", 1),
         "sgi1r-secure": _on("ds0-smp1").ready().at(3, ns=False).msr("ICC_SGI1R_EL1", 1),
         "sgi1r-nsacr": _on("ds0-smp1").ready().write(SGI + 0xE00, 1).at(1).msr("ICC_SGI1R_EL1", 1),
+        "ctlr-idbits": _on("ds1-smp1").mrs("ICC_CTLR_EL1"),
         "ctlr-el3-nds": _on("ds0-smp1").mrs("ICC_CTLR_EL3"),
         "ctlr-el3-el1s": _on("ds0-smp1").msr("ICC_CTLR_EL3", 1 << 4).mrs("ICC_CTLR_EL3"),
         "sre-el2": _on("ds0-smp1").mrs("ICC_SRE_EL2"),
         "ap1r-ns": _on("ds0-smp1").msr("ICC_AP1R0_EL1", 1 << 31),
         "ds1-secure-fiq": _on("ds0-smp1").ready(1).write(GICD_BASE, 0x40).write(GICD_BASE, 3).write(SGI + 0x200, 1),
     }
+    programs["ds1-banks"] = (
+        _on("ds1-smp4-el3")
+        .ready(1)
+        .write(GICD_BASE, 3)
+        .at(1)
+        .write(SGI + 0x200, 1)
+        .at(1, ns=False)
+        .mrs("ICC_IAR1_EL1", flags=PUSH)
+        .mrs("ICC_AP1R0_EL1")
+        .msr("ICC_EOIR1_EL1", flags=USE)
+        .mrs("ICC_RPR_EL1")
+    )
     programs["icfgr-stale"] = (
         _on("ds1-smp1")
         .ready()
@@ -65,7 +78,11 @@ def _programs() -> dict[str, Writer]:
 
 
 PROGRAMS = _programs()
-COMPANIONS = {"typer-lines": {"lpi-identity"}, "ctlr-el3-el1s": {"ctlr-el3-nds"}}
+COMPANIONS = {
+    "typer-lines": {"lpi-identity"},
+    "ctlr-el3-nds": {"ctlr-idbits"},
+    "ctlr-el3-el1s": {"ctlr-el3-nds", "ctlr-idbits"},
+}
 """Entries that cannot but show together."""
 
 
