@@ -37,6 +37,20 @@ class ModelConfig:
     range_selector: bool = False
     nmi: bool = False
     statusr: bool = False
+    lpis: bool = False
+    direct_lpi: bool = False
+    lpi_invalidate: bool = True
+    lpi_config: str = "cached"
+    its: int = 0
+    its_bases: Sequence[int] | None = None
+    device_bits: int = 16
+    event_bits: int = 16
+    collection_bits: int = 16
+    pta: bool = False
+    its_entry_sizes: Sequence[int] = (8, 8, 8)
+    its_errors: str = "continue"
+    its_umsi: bool = False
+    its_umsi_spi: int | None = None
 
     def affinity_list(self) -> list[int]:
         """Return the affinity of each PE in MPIDR form (Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0)."""
@@ -49,6 +63,10 @@ class ModelConfig:
             aff2, aff3 = rest % 256, rest // 256
             result.append(aff3 << 32 | aff2 << 16 | aff1 << 8 | aff0)
         return result
+
+    def its_base(self, number: int) -> int:
+        """Return the address of an ITS: the default ones go down from 0x0808_0000."""
+        return self.its_bases[number] if self.its_bases is not None else 0x0808_0000 - 0x2_0000 * number
 
     def spi_intids(self) -> list[int]:
         """Return the implemented SPIs: 32 up to 31 + spis, never beyond 1019 (section 1)."""

@@ -70,6 +70,13 @@ RD_ROWS = [
     Row("RD_TYPER", 0x0008, 0x000F, (4, 8), 4, access="RO"),
     Row("RD_STATUSR", 0x0010, 0x0010),
     Row("WAKER", 0x0014, 0x0014),
+    Row("SETLPIR", 0x0040, 0x0047, (4, 8), 4, access="WO"),
+    Row("CLRLPIR", 0x0048, 0x004F, (4, 8), 4, access="WO"),
+    Row("PROPBASER", 0x0070, 0x0077, (4, 8), 4),
+    Row("PENDBASER", 0x0078, 0x007F, (4, 8), 4),
+    Row("INVLPIR", 0x00A0, 0x00A7, (4, 8), 4, access="WO"),
+    Row("INVALLR", 0x00B0, 0x00B7, (4, 8), 4, access="WO"),
+    Row("SYNCR", 0x00C0, 0x00C0, access="RO"),
     Row("ID", 0xFFD0, 0xFFFC, access="RO"),
 ]
 
@@ -101,7 +108,29 @@ GICM_ROWS = [
     Row("ID", 0xFFD0, 0xFFFC, access="RO"),
 ]
 
-ROWS = {"GICD": GICD_ROWS, "RD": RD_ROWS, "SGI": SGI_ROWS, "GICM": GICM_ROWS}
+# 4: control and translation frame of an ITS.
+GITS_ROWS = [
+    Row("ITS_CTLR", 0x0000, 0x0000),
+    Row("IIDR", 0x0004, 0x0004, access="RO"),
+    Row("ITS_TYPER", 0x0008, 0x000F, (4, 8), 4, access="RO"),
+    Row("ITS_STATUSR", 0x0040, 0x0040),
+    Row("UMSIR", 0x0048, 0x004F, (4, 8), 4, access="RO"),
+    Row("CBASER", 0x0080, 0x0087, (4, 8), 4),
+    Row("CWRITER", 0x0088, 0x008F, (4, 8), 4),
+    Row("CREADR", 0x0090, 0x0097, (4, 8), 4, access="RO"),
+    *(Row(f"BASER{n}", 0x0100 + 8 * n, 0x0107 + 8 * n, (4, 8), 4) for n in range(8)),
+    Row("ID", 0xFFD0, 0xFFFC, access="RO"),
+]
+TRANSLATION_ROWS = [Row("TRANSLATER", 0x0040, 0x0040, (2, 4), access="WO")]
+
+ROWS = {
+    "GICD": GICD_ROWS,
+    "RD": RD_ROWS,
+    "SGI": SGI_ROWS,
+    "GICM": GICM_ROWS,
+    "GITS": GITS_ROWS,
+    "GITS_TRANS": TRANSLATION_ROWS,
+}
 
 # 2.4: the GICD_NSACR level from which Non-secure code may read or write a Secure SPI's bit; absent = never.
 NSACR_READ = {"ISPENDR": 1, "ICPENDR": 2, "ISACTIVER": 2, "ICACTIVER": 2, "IROUTER": 3}
@@ -109,7 +138,7 @@ NSACR_WRITE = {"ISPENDR": 1, "ICPENDR": 2, "IROUTER": 3}
 
 # 2: PIDR4..7, PIDR0..3, CIDR0..3 from 0xFFD0; PIDR0 differs by frame.
 ID_VALUES = [0x44, 0, 0, 0, 0, 0xB4, 0x3B, 0, 0x0D, 0xF0, 0x05, 0xB1]
-PIDR0 = {"GICD": 0x92, "RD": 0x93, "GICM": 0x97}
+PIDR0 = {"GICD": 0x92, "RD": 0x93, "GICM": 0x97, "GITS": 0x94}
 
 LEGACY = {"ITARGETSR", "SGIR", "CPENDSGIR", "SPENDSGIR"}
 NOT_PER_INTID = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .mmio import Mmio
-from .sysregs import SysRegs
+from .its import Its
 
 CALLS = (
     "frame_write",
@@ -16,6 +15,8 @@ CALLS = (
     "pulse_spi",
     "set_ppi",
     "pulse_ppi",
+    "msi",
+    "translate",
     "set_context",
     "set_cpustate",
     "reset_cpuif",
@@ -35,8 +36,8 @@ def then_settle(call: Callable[..., Any]) -> Callable[..., Any]:
     return settled
 
 
-class Model(Mmio, SysRegs):
-    """A GICv3 without virtualization, LPIs and ITS, slow and obvious: the judge of the fast one."""
+class Model(Its):
+    """A GICv3 without virtualization, slow and obvious: the judge of the fast one."""
 
 
 for name in CALLS:

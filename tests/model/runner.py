@@ -8,14 +8,18 @@ from typing import Any, NamedTuple
 
 from .config import ModelConfig
 from .delivery import LINE_FIQ, LINE_IRQ, LINE_NMI, LINE_WAKE
+from .memory import RAM, RAM_SIZE, ROM
 from .model import Model
-from .programs import Generator, Op
+from .programs import Op
+from .programs_its import generator_for
 from .state import G0, G1NS, SCR_NS
 from .sysregs import SysRegs
 
 LINES = LINE_IRQ | LINE_FIQ | LINE_NMI | LINE_WAKE
 END_OF = {"ICC_IAR0_EL1": "ICC_EOIR0_EL1", "ICC_IAR1_EL1": "ICC_EOIR1_EL1", "ICC_NMIAR1_EL1": "ICC_EOIR1_EL1"}
 ACCESSES = ("sysreg_access", "cp15_access", "mcrr_access")
+MEMORY = ("memory_write", "memory_fill")  # no register access: no line moves
+LOOKS = (*MEMORY, "frame_read", "mmio_read", "memory_holds", "its_counters", "its_errors", "lpi_pending")
 OTHER_END = {"ICC_EOIR0_EL1": "ICC_EOIR1_EL1", "ICC_EOIR1_EL1": "ICC_EOIR0_EL1"}
 
 
@@ -57,11 +61,18 @@ class ModelRun:
         self.trace: list[Op] = []
         self.acknowledged: list[list[tuple[int, str]]] = [[] for _ in self.model.pes]
         self.ended: list[list[int]] = [[] for _ in self.model.pes]
+        self.newest = 0  # the PE that acknowledged last
 
     def resolve(self, op: Op) -> list[Op]:
         """Return the plain operations that a step stands for in the present state."""
         if op.call == "service":
             return self.resolve_service(*op.args)
+        if op.call == "end_newest":
+            return self.resolve(Op("end_last", (self.newest, False)))
+        if op.call == "commands":
+            return self.resolve_commands(*op.args)
+        if op.call == "retry":
+            return self.resolve_retry(*op.args)
         if op.call == "end_last":
             pe, wrong_register = op.args
             if not self.acknowledged[pe]:
@@ -103,6 +114,29 @@ class ModelRun:
             ops += [Op("sysreg_access", (pe.index, look, None)) for look in ("ICC_RPR_EL1", "ICC_AP1R0_EL1")]
         return ops
 
+    def resolve_commands(self, number: int, commands: tuple[tuple[int, ...], ...]) -> list[Op]:
+        """Put commands into the queue of an ITS and tell it."""
+        its, ops = self.model.itss[number], []
+        at = its.cwriter
+        for command in commands:
+            ops += self.queue_write(number, at, command)
+            at = (at + 32) % its.queue_size()
+        return [*ops, Op("frame_write", ("GITS", 0x88, at, 8, False, number))]
+
+    def queue_write(self, number: int, offset: int, command: tuple[int, ...]) -> list[Op]:
+        """Return the write of a command into a queue, nothing where there is no RAM."""
+        its = self.model.itss[number]
+        address = (its.cbaser >> 16 & 0xF_FFFF_FFFF) * 0x10000 + offset
+        if not RAM <= address < RAM + RAM_SIZE or offset >= its.queue_size():
+            return []
+        return [Op("memory_write", (address, b"".join(word.to_bytes(8, "little") for word in command)))]
+
+    def resolve_retry(self, number: int, mended: bool) -> list[Op]:
+        """Let a stalled queue go on, with its bad command replaced by a SYNC or not."""
+        its = self.model.itss[number]
+        ops = self.queue_write(number, its.creadr, (5, 0, 0, 0)) if mended and its.stalled else []
+        return [*ops, Op("frame_write", ("GITS", 0x88, its.cwriter | 1, 8, False, number))]
+
     def resolve_idle(self, choice: int) -> list[Op]:
         """Get things going again: end what is active somewhere, or else pend all that one PE has of its own."""
         busy = [pe for pe, stack in enumerate(self.acknowledged) if stack]
@@ -119,6 +153,7 @@ class ModelRun:
             name = SysRegs.name_of(reg)
             if name in END_OF and result.kind == "value" and not 1020 <= result.value <= 1023:
                 self.acknowledged[pe].append((result.value, END_OF[name]))
+                self.newest = pe
         return result
 
     def step(self, op: Op) -> Difference | None:
@@ -147,8 +182,11 @@ class Pair(ModelRun):
         import gicv3
 
         super().__init__(keywords)
-        self.frames = {"GICD": gicv3.Frame.GICD, "RD": gicv3.Frame.RD, "SGI": gicv3.Frame.SGI, "GICM": gicv3.Frame.GICM}
+        self.frames = {frame.name: frame for frame in gicv3.Frame}
         self.gic = gicv3.GICv3(gicv3.GICv3Config(**keywords))
+        self.ram = bytearray(RAM_SIZE)
+        self.gic.memory.map(RAM, self.ram)
+        self.gic.memory.map(ROM, self.model.memory.rom, writable=False)
         self.pushed = [0] * len(self.model.pes)
         self.known = list(self.pushed)
         self.expected = list(self.pushed)
@@ -182,6 +220,8 @@ class Pair(ModelRun):
             if len(set(changed)) != len(changed) or not set(moved) <= set(changed):
                 return Difference(op, "changed()", changed, moved)
             self.known = expected
+            if self.model.config.lpis and self.ram != self.model.memory.ram:
+                return Difference(op, "memory", *parting(self.ram, self.model.memory.ram))
         return None
 
     def on_core(self, op: Op) -> object:
@@ -189,19 +229,54 @@ class Pair(ModelRun):
         if op.call.startswith("frame"):
             frame, *rest = op.args
             return getattr(self.gic, op.call)(self.frames[frame], *rest)
+        if op.call in ON_CORE:
+            return ON_CORE[op.call](self, *op.args)
         return getattr(self.gic, op.call)(*op.args)
+
+
+def its_counters(pair: Pair, its: int) -> dict[str, int]:
+    """What an ITS counted, but for which translations were found in a cache."""
+    counts = dict(pair.gic.its[its].counters())
+    counts["translated"] += counts.pop("cache_hits")
+    counts["faults"] = counts.pop("table_faults")
+    return counts
+
+
+def translate(pair: Pair, its: int, event: int, size: int, device: int) -> None:
+    """A device writes GITS_TRANSLATER."""
+    pair.gic.mmio_write(pair.gic.its[its].translater, event, size, device_id=device)
+
+
+# Operations that the core has under another name.
+ON_CORE: dict[str, Callable[..., object]] = {
+    "msi": lambda pair, its, device, event: pair.gic.its[its].msi(device, event),
+    "translate": translate,
+    "memory_write": lambda pair, address, data: pair.gic.memory.write(address, data),
+    "memory_fill": lambda pair, address, size: pair.gic.memory.write(address, bytes(size)),
+    "memory_holds": lambda pair: bytes(pair.ram),
+    "its_counters": its_counters,
+    "its_errors": lambda pair, its: [tuple(error) for error in pair.gic.its[its].errors()],
+}
+
+
+def parting(core: bytearray, model: bytearray) -> tuple[str, str]:
+    """Return where two memories differ first, and what each holds there."""
+    at = next(n for n in range(0, len(core), 8) if core[n : n + 8] != model[n : n + 8])
+    return tuple(f"{memory[at : at + 8].hex()} at {RAM + at:#x}" for memory in (core, model))  # type: ignore[return-value]
 
 
 def sweep(keywords: dict[str, Any], offsets: range = range(0x10000)) -> tuple[list[str], int]:
     """Read and write every offset of every frame in every width; return what differs, and the number of accesses."""
     pair = Pair(keywords)
-    frames = [name for name in pair.frames if name != "GICM" or pair.model.config.message_frame is not None]
+    config = pair.model.config
+    built = {"GICM": config.message_frame is not None, "GITS": bool(config.its), "GITS_TRANS": bool(config.its)}
+    frames = [name for name in pair.frames if built.get(name, True)]
     states = (True, False) if pair.model.config.security else (False,)
     places = [(frame, offset) for frame in frames for offset in offsets]
     different, done = [], 0
     for frame, offset in places:
         for size, secure, value in product((1, 2, 4, 8), states, (None, 0)):
-            access = (size, secure, len(pair.model.pes) - 1)
+            access = (size, secure, config.its - 1 if frame.startswith("GITS") else len(pair.model.pes) - 1)
             if value is None:
                 op = Op("frame_read", (frame, offset, *access))
             else:
@@ -218,7 +293,7 @@ def sweep(keywords: dict[str, Any], offsets: range = range(0x10000)) -> tuple[li
 def changes_nothing(op: Op) -> bool:
     """Tell whether an operation only looks."""
     if op.call != "sysreg_access":
-        return op.call in ("frame_read", "mmio_read")
+        return op.call in LOOKS
     _, reg, value = op.args
     return value is None and SysRegs.name_of(reg) not in END_OF
 
@@ -249,7 +324,7 @@ def run(keywords: dict[str, Any], ops: list[Op]) -> tuple[Difference | None, lis
 
 def build_program(keywords: dict[str, Any], seed: int, length: int) -> list[Op]:
     """Return the program that a seed names, with a dump of the whole state behind it."""
-    generator = Generator(ModelConfig(**keywords), seed)
+    generator = generator_for(ModelConfig(**keywords), seed)
     return generator.program(length) + generator.dump()
 
 

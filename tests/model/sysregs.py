@@ -455,10 +455,14 @@ class SysRegs(Delivery):
             if self.config.apr_rule == "bpr":
                 priority &= self.group_mask(pe, group)  # 6 [?]
             pe.active_levels[group].add(priority >> self.level_shift())  # 6
-        irq.latch = False  # 2.5
+        self.take(pe, irq)
+        return shown
+
+    def take(self, pe: Pe, irq: Interrupt) -> None:
+        """Let an acknowledged interrupt be active and pending no more (2.5)."""
+        irq.latch = False
         irq.active = True
         self.taken[pe.index]["sgi" if irq.is_sgi else "spi" if irq.is_spi else "ppi"] += 1
-        return shown
 
     def highest_active(self, pe: Pe) -> tuple[str, int | None] | None:
         """Return what runs: its group and its level, None for an NMI's; NMI, G0, G1S, G1NS on equal terms (8, 11)."""
