@@ -44,6 +44,11 @@ static inline u64 read64(u64 address)
     return value;
 }
 
+static inline void write8(u64 address, u8 value)
+{
+    asm volatile("strb %w0, [%1]" ::"rZ"(value), "r"(address) : "memory");
+}
+
 static inline void write32(u64 address, u32 value)
 {
     asm volatile("str %w0, [%1]" ::"rZ"(value), "r"(address) : "memory");
