@@ -20,6 +20,7 @@ from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier, NotifierList
 from gicv3.policy import HotplugPolicy
 from gicv3.registers import Frame, SysReg
+from gicv3.strict import Finding
 from gicv3.topology import Topology
 from gicv3.views import Access, PeView, RedistView
 
@@ -34,6 +35,7 @@ __all__ = [
     "CPUHotplugInfo",
     "ConfigError",
     "Explanation",
+    "Finding",
     "Frame",
     "GICv3",
     "GICv3Config",

@@ -578,15 +578,7 @@ class Gic:
         ConfigError : `steps` is out of range.
         """
 
-    def strict_log(self) -> list[tuple[str, int | None, int | None, int]]:
-        """Findings of strict mode, oldest first; the latest 1024 are kept.
-
-        Returns
-        -------
-        (rule, PE or None, INTID or None, detail) each; detail is the value written, or of a bad access
-        frame << 32 | offset.
-        """
-
     def strict_counts(self) -> dict[str, int]:
         """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
     def _facts(self, intid: int, pe: int) -> dict[str, Any] | None: ...
+    def _findings(self) -> list[tuple[str, str, int | None, int | None, int | None, int, bool, int | None]]: ...

@@ -68,6 +68,7 @@ include "core/check.pxi"
 include "core/check_lpi.pxi"
 include "core/arguments.pxi"
 include "core/mapping.pxi"
+include "core/findings.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
 include "core/lpi_access.pxi"
@@ -755,32 +756,13 @@ cdef class Gic:
             gic_step(self.s, count)
         self.drain()
 
-    def strict_log(self):
-        """Findings of strict mode, oldest first, at most 1024: (rule, PE or None, INTID or None, value or place)."""
-        cdef u64 i, seen
-        cdef u64 first = 0
-        cdef StrictEntry *entry
-        cdef StrictEntry *ring = <StrictEntry *>malloc(STRICT_RING * sizeof(StrictEntry))
-        if ring == NULL:
-            raise MemoryError
-        with self.mutex:
-            memcpy(ring, self.s.strict_ring, STRICT_RING * sizeof(StrictEntry))
-            seen = self.s.strict_seen
-        if seen > STRICT_RING:
-            first = seen - STRICT_RING
-        result = []
-        try:
-            for i in range(first, seen):
-                entry = &ring[i % STRICT_RING]
-                result.append((_STRICT_RULES[entry.rule], None if entry.pe == NO_PE else entry.pe,
-                               None if entry.intid == INTID_NONE else entry.intid, entry.detail))
-        finally:
-            free(ring)
-        return result
+    def _findings(self):
+        """Findings of strict mode, oldest first: see findings.pxi."""
+        return findings_of(self)
 
     def strict_counts(self):
         """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
-        return {text: self.s.strict_count[rule] for rule, text in _STRICT_RULES.items() if self.s.strict_count[rule]}
+        return finding_counts(self)
 
     def _facts(self, intid, pe):
         """What decides whether an interrupt reaches a PE, for explain.py; None when there is no such interrupt."""

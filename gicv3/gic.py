@@ -22,6 +22,7 @@ from gicv3.its import ITS_SIZE, ItsView
 from gicv3.memory import Memory
 from gicv3.registers import SYSREGS, SysReg, encode
 from gicv3.snapshot import Source, load_gic, restore_gic, save_gic
+from gicv3.strict import Finding, findings
 from gicv3.views import Access, FrameView, PeView, RedistView, Views
 
 _SCR_NS = 1
@@ -84,7 +85,7 @@ class GICv3Config:
     its_umsi_spi : INTID of the SPI that ITS 0 drives to tell of them, ITS n the n-th after it, or None; needs
         `its_umsi`.
     settle_steps : `step()`s until RWP, UWP, ChildrenAsleep and GITS_CTLR.Quiescent settle; 0 settles at once.
-    strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log`.
+    strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log` and docs/explain.md.
     dist_base : physical address of the Distributor, 64 KB aligned.
     message_frame : physical address of a GICM frame, 64 KB aligned, or None; needs `message_spis`.
     redist_regions : (base, number of PEs) of each redistributor region in PE order; 128 KB a PE, 64 KB aligned.
@@ -423,6 +424,13 @@ class GICv3(Gic):
         Parameters: `intid`, 0..2**24-1; `pe`, PE index. Returns: an `Explanation`; `print` it, or read its gates.
         """
         return explain(self, intid, pe)
+
+    def strict_log(self) -> list[Finding]:
+        """What strict mode found, oldest first; the latest 1024 are kept, and `strict_counts` counts all.
+
+        Returns: `Finding`s; none without `GICv3Config.strict`. Thread-safety: one moment's log, whoever acts.
+        """
+        return findings(self)
 
     def set_context(self, pe: int, el: int = 1, secure: bool = False, scr_el3: int | None = None,
                     hcr_el2: int | None = None, ich_hcr_el2: int = 0, nmi_enabled: bool = False) -> None:

@@ -154,6 +154,12 @@ cdef inline bint may_end(GicState *s, PeState *p, u32 group) noexcept nogil:
     return (group == G1NS) != pe_secure(s, p)
 
 
+cdef void strict_intid(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    """An INTID of no interrupt; the special ones mean "none", and writing them back is in order."""
+    if intid - FIRST_SPECIAL >= 4:
+        strict_log(s, STRICT_INTID_RESERVED, pe, intid)
+
+
 cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
     """Judge an EOIR write before it acts."""
     cdef PeState *p = &s.pe[pe]
@@ -164,16 +170,16 @@ cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept no
     if nmi != NUM_GROUPS:
         group = nmi
     if own == NUM_GROUPS:
-        return
-    if group == NUM_GROUPS:
-        strict_log(s, STRICT_EOI_NOTHING_ACTIVE, pe, intid, reg_group)
+        strict_intid(s, pe, intid)
+    elif group == NUM_GROUPS:
+        strict_log(s, STRICT_EOI_NOTHING_ACTIVE, pe, intid)
     elif (group == G0) != (reg_group == 0) or not may_end(s, p, group) or own != group:
-        strict_log(s, STRICT_EOI_GROUP, pe, intid, reg_group)
+        strict_log(s, STRICT_EOI_GROUP, pe, intid)
     elif is_lpi(s, intid):       # its priority may have changed since, and there is no active state to compare
         return
     elif not intid_active(s, p, intid) or (nmi == NUM_GROUPS and not s.apr_by_bpr
                                            and (intid_priority(s, p, intid) >> (8 - s.prebits)) != index):
-        strict_log(s, STRICT_EOI_ORDER, pe, intid, reg_group)
+        strict_log(s, STRICT_EOI_ORDER, pe, intid)
 
 
 cdef void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:
@@ -210,11 +216,13 @@ cdef void icc_dir(GicState *s, u32 pe, u32 intid) noexcept nogil:
     cdef u32 group = intid_group(s, p, intid)
     cdef bint fiq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_FIQ) != 0
     cdef bint irq = has_el3(s) and (cold_of(s, p).scr_el3 & SCR_IRQ) != 0
-    if s.strict_on and group != NUM_GROUPS:
-        if not eoi_split(s, p):
-            strict_log(s, STRICT_DIR_WITHOUT_EOIMODE, pe, intid, intid)
+    if s.strict_on:
+        if group == NUM_GROUPS:
+            strict_intid(s, pe, intid)
+        elif not eoi_split(s, p):
+            strict_log(s, STRICT_DIR_WITHOUT_EOIMODE, pe, intid)
         elif not intid_active(s, p, intid):
-            strict_log(s, STRICT_DIR_NOT_ACTIVE, pe, intid, intid)
+            strict_log(s, STRICT_DIR_NOT_ACTIVE, pe, intid)
     if group == NUM_GROUPS or not eoi_split(s, p):
         return
     if not pe_el3(s, p):
@@ -278,7 +286,7 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     if s.features & FEAT_RSS:
         affinity |= <u32>(value >> 44 & 15) << 4
     elif s.strict_on and value >> 44 & 15:
-        strict_log(s, STRICT_RS_UNSUPPORTED, pe, sgi, value)
+        strict_log(s, STRICT_RS_UNSUPPORTED, pe, sgi)
     while targets:
         target = affinity_find(s, affinity | gic_ctz32(targets))
         targets &= targets - 1
@@ -288,4 +296,4 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
             stat_dropped(s, target, STAT_SGI, 1)
             s.sgi_dropped += 1   # an absent vCPU is no receiver: dropped and counted, never kept
         elif s.strict_on:
-            strict_log(s, STRICT_SGI_NO_TARGET, pe, sgi, value)
+            strict_log(s, STRICT_SGI_NO_TARGET, pe, sgi)

@@ -85,6 +85,24 @@ cdef u64 gicd_ctlr_read(GicState *s, bint secure) noexcept nogil:
     return common | CTLR_ARE | g1ns << 1
 
 
+cdef void strict_ds(GicState *s, u8 enables) noexcept nogil:
+    """Judge a write that sets DS, before it does; it is one a reset, and looks at every INTID in strict mode alone."""
+    cdef u32 word, pe, active
+    if enables:
+        strict_log(s, STRICT_DS_ENABLED, NO_PE, INTID_NONE)
+    for word in range(SHARED_WORDS):
+        active = s.shared[word].active
+        if active:
+            strict_log(s, STRICT_DS_ACTIVE, NO_PE, shared_intid(word * 32 + gic_ctz32(active)))
+            return
+    for pe in range(s.num_pe):
+        for word in range(private_words(s)):
+            active = private_word(s, &s.pe[pe], word).active
+            if active:
+                strict_log(s, STRICT_DS_ACTIVE, pe, private_intid(word * 32 + gic_ctz32(active)))
+                return
+
+
 cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
     cdef u8 g1ns = <u8>((value >> 1 & 1) << G1NS)
     cdef u8 before = s.enables
@@ -99,8 +117,8 @@ cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
         if not s.ds:             # this very write is read in the format before a change of DS
             s.enables |= <u8>((value >> 2 & 1) << G1S)
             if value & CTLR_DS:
-                if s.strict_on and before:
-                    strict_log(s, STRICT_DS_ENABLED, NO_PE, INTID_NONE, value)
+                if s.strict_on:
+                    strict_ds(s, before)
                 s.ds = 1         # one way, until reset; EnableGrp1S becomes RES0
                 s.enables &= <u8>~(1 << G1S)
                 settles = True
@@ -225,8 +243,8 @@ cdef void gicd_icfgr_write(GicState *s, u32 element, u32 value, bint secure) noe
     cdef u32 reach = gicd_reach(s, word, secure, 4) & (0xFFFF << shift)
     cdef SharedWord *w = &s.shared[word]
     cdef u32 touched = (w.edge ^ gather16(value) << shift) & reach
-    if s.strict_on and touched & w.enable:
-        strict_log(s, STRICT_ICFGR_ENABLED, NO_PE, shared_intid(word * 32 + gic_ctz32(touched & w.enable)), value)
+    if s.strict_on:
+        strict_icfgr(s, NO_PE, shared_intid(word * 32), touched, w.enable, w.latch | ((w.line | w.message) & ~w.edge))
     w.edge ^= touched
     while touched:
         spi_update(s, word * 32 + gic_ctz32(touched))
@@ -289,9 +307,9 @@ cdef void strict_router(GicState *s, u32 slot) noexcept nogil:
     cdef u64 irouter = s.spi[slot].irouter
     if irouter & IROUTER_IRM:
         if not s.features & FEAT_ONE_OF_N:
-            strict_log(s, STRICT_IRM_UNSUPPORTED, NO_PE, shared_intid(slot), irouter)
+            strict_log(s, STRICT_IRM_UNSUPPORTED, NO_PE, shared_intid(slot))
     elif affinity_find(s, affinity_pack(irouter)) == NO_PE:
-        strict_log(s, STRICT_ROUTE_UNKNOWN, NO_PE, shared_intid(slot), irouter)
+        strict_log(s, STRICT_ROUTE_UNKNOWN, NO_PE, shared_intid(slot))
 
 
 cdef u64 gicd_read(GicState *s, u32 kind, u32 element, bint secure) noexcept nogil:

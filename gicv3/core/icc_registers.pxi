@@ -117,7 +117,7 @@ cdef void icc_ap_write(GicState *s, PeState *p, u32 group, u32 word, u64 value) 
     if s.prebits < 5:
         bits &= (<u32>1 << (1 << s.prebits)) - 1
     if s.strict_on and value and value != icc_ap_read(s, p, group, word):
-        strict_log(s, STRICT_AP_WRITE, <u32>(p - s.pe), INTID_NONE, value)
+        strict_log(s, STRICT_AP_WRITE, <u32>(p - s.pe), INTID_NONE)
     # such a bit may be there by an acknowledgement, and then be written back or cleared
     ap_word(s, p, group, word)[0] = bits & (~secure_half | ap_word(s, p, group, word)[0])
     if word == 0 and group != G0 and s.features & FEAT_NMI:
@@ -248,6 +248,8 @@ cdef u32 sysreg_access_any(GicState *s, u32 pe, u32 encoding, u64 *value, bint w
             value[0] = INTID_NONE if row.intid else 0
         return ACCESS_VALUE
     if write:
+        if unlikely(s.strict_on):
+            strict_access(s, STRICT_SYSREG, encoding, pe_secure(s, p), True, value[0])
         icc_write(s, pe, row, value[0] & row.write_mask)
     else:
         value[0] = icc_read(s, pe, row)

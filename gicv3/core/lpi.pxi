@@ -512,6 +512,8 @@ cdef void gicr_lpi_write(GicState *s, u32 pe, u32 kind, u64 value, u64 lanes) no
     cdef LpiPe *lp = &s.lpi[pe]
     if kind == REG_PROPBASER or kind == REG_PENDBASER:
         if lp.enabled or lp.flush_at:
+            if s.strict_on:
+                strict_log(s, STRICT_LPI_TABLES, pe, INTID_NONE)
             return
         if kind == REG_PROPBASER:
             lp.propbaser = lp.propbaser & ~lanes | value

@@ -7,7 +7,7 @@ cdef void access_bad(GicState *s, u32 frame, u32 index, u32 offset, bint secure,
     if frame >= FRAME_GITS:
         its_status(s, frame, index, status)
     if s.strict_on:
-        strict_log(s, STRICT_BAD_ACCESS, pe, INTID_NONE, <u64>frame << 32 | offset)
+        strict_log(s, STRICT_BAD_ACCESS, pe, INTID_NONE)
     if s.features & FEAT_STATUSR:
         if frame == FRAME_GICD:
             s.statusr[secure] |= <u8>status
@@ -47,6 +47,8 @@ cdef u64 frame_read(GicState *s, u32 frame, u32 index, u32 offset, u32 size, bin
     cdef RegDecode *row = frame_decode(s, frame, offset, size)
     cdef u64 value
     cdef u32 element
+    if unlikely(s.strict_on):
+        strict_access(s, <u8>frame, offset, secure != 0, False, 0)
     secure = 1 if secure or s.ds else 0      # callers from C may pass any truth
     if row == NULL or not row.access & READABLE:
         access_bad(s, frame, index, offset, secure, STATUSR_RRD if row == NULL else STATUSR_RWOD)
@@ -71,6 +73,8 @@ cdef void frame_write(GicState *s, u32 frame, u32 index, u32 offset, u64 value, 
     cdef RegDecode *row = frame_decode(s, frame, offset, size)
     cdef u64 lanes = 0xFFFFFFFFFFFFFFFFULL
     cdef u32 element, place
+    if unlikely(s.strict_on):
+        strict_access(s, <u8>frame, offset, secure != 0, True, value)
     secure = 1 if secure or s.ds else 0      # callers from C may pass any truth
     if row == NULL or not row.access & WRITABLE:
         access_bad(s, frame, index, offset, secure, STATUSR_WRD if row == NULL else STATUSR_WROD)

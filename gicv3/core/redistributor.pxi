@@ -167,9 +167,11 @@ cdef void gicr_icfgr_write(GicState *s, u32 pe, u32 element, u32 value, bint sec
     cdef PrivateHot *h = private_word(s, p, element >> 1)
     cdef u32 shift = 16 * (element & 1)
     cdef u32 reach = gicr_reach(s, p, element >> 1, secure) & (0xFFFF << shift)
-    if s.strict_on and (h.edge ^ gather16(value) << shift) & reach & cold_of(s, p).enable[element >> 1]:
-        strict_log(s, STRICT_ICFGR_ENABLED, pe, private_intid(element * 16), value)
-    h.edge = h.edge & ~reach | gather16(value) << shift & reach
+    cdef u32 changed = (h.edge ^ gather16(value) << shift) & reach
+    if s.strict_on:
+        strict_icfgr(s, pe, private_intid((element >> 1) * 32), changed, cold_of(s, p).enable[element >> 1],
+                     h.latch | (h.line & ~h.edge))
+    h.edge ^= changed
     pe_update(s, pe)
 
 

@@ -53,9 +53,9 @@ cdef void waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
         return
     if s.strict_on:
         if sleep and p.igrpen:
-            strict_log(s, STRICT_SLEEP_WITH_GROUPS, pe, INTID_NONE, <u64>value)
+            strict_log(s, STRICT_SLEEP_WITH_GROUPS, pe, INTID_NONE)
         if not sleep and not c.waker & WAKER_CHILDREN:
-            strict_log(s, STRICT_WAKE_TOO_EARLY, pe, INTID_NONE, <u64>value)
+            strict_log(s, STRICT_WAKE_TOO_EARLY, pe, INTID_NONE)
     c.waker = c.waker & WAKER_CHILDREN | sleep
     if not sleep and p.flags & PE_ASLEEP:
         c.waker = WAKER_CHILDREN         # delivery has stopped already, and starts again when this settles

@@ -109,11 +109,18 @@ cdef struct PeSet:               # a set of PEs
     u64 *members                 # a bit a PE
     u64 *summary                 # a bit a word of members
 
+cdef struct StrictAccess:        # of software to a register
+    u64 value                    # what it writes
+    u32 place                    # offset in the frame, or the encoding of a system register
+    u8 frame                     # FRAME_*, or STRICT_SYSREG
+    u8 secure
+    u8 write
+
 cdef struct StrictEntry:
+    StrictAccess access
     u32 rule
     u32 pe
     u32 intid
-    u64 detail                   # what was written, or frame << 32 | offset of a bad access
 
 cdef struct TraceEntry:
     u64 time
@@ -344,6 +351,7 @@ cdef struct GicState:
     u32 num_its_waiting
     Trace *trace                 # NULL: off
     # Findings of strict mode
+    StrictAccess strict_access   # the one under way
     StrictEntry *strict_ring
     u64 strict_seen
     u64 strict_count[STRICT_RULES]

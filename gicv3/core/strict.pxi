@@ -1,31 +1,34 @@
 # Strict mode: CONSTRAINED UNPREDICTABLE or reserved use by the guest, recorded in a bounded ring and counted by rule.
-# Never changes what the guest sees.
+# Never changes what the guest sees. Which access is under way is noted once, where it comes in.
 
-_STRICT_RULES = {
-    STRICT_BAD_ACCESS: "access to a reserved location, of a wrong size, or in a direction that the register lacks",
-    STRICT_SLEEP_WITH_GROUPS: "GICR_WAKER.ProcessorSleep set while ICC_IGRPEN* enables a group",
-    STRICT_WAKE_TOO_EARLY: "GICR_WAKER.ProcessorSleep cleared before ChildrenAsleep was 1",
-    STRICT_EOI_NOTHING_ACTIVE: "ICC_EOIR* written while no interrupt is active at this PE",
-    STRICT_EOI_ORDER: "ICC_EOIR* written with an INTID that is not the one acknowledged last",
-    STRICT_EOI_GROUP: "ICC_EOIR* of the wrong group, or of a group that this state may not end",
-    STRICT_DIR_WITHOUT_EOIMODE: "ICC_DIR written with EOImode 0",
-    STRICT_DIR_NOT_ACTIVE: "ICC_DIR written with an INTID that is not active",
-    STRICT_ICFGR_ENABLED: "ICFGR changed while the interrupt is enabled",
-    STRICT_DS_ENABLED: "GICD_CTLR.DS set while a group is enabled",
-    STRICT_ROUTE_UNKNOWN: "GICD_IROUTER names an affinity that no PE has",
-    STRICT_IRM_UNSUPPORTED: "GICD_IROUTER.IRM set although GICD_TYPER.No1N is 1",
-    STRICT_RS_UNSUPPORTED: "ICC_SGI*R.RS is not 0 although the range selector is not supported",
-    STRICT_SGI_NO_TARGET: "ICC_SGI*R target list names a PE that does not exist",
-    STRICT_AP_WRITE: "ICC_AP*R written with a value that is neither 0 nor what it reads",
-}
+cdef inline void strict_access(GicState *s, u8 frame, u32 place, bint secure, bint write, u64 value) noexcept nogil:
+    """Note the access that findings from here on are about."""
+    s.strict_access.frame = frame
+    s.strict_access.place = place
+    s.strict_access.secure = secure
+    s.strict_access.write = write
+    s.strict_access.value = value
 
 
-cdef void strict_log(GicState *s, u32 rule, u32 pe, u32 intid, u64 detail) noexcept nogil:
+cdef void strict_log(GicState *s, u32 rule, u32 pe, u32 intid) noexcept nogil:
     """Record one finding; the oldest gives way when the ring is full."""
     cdef StrictEntry *entry = &s.strict_ring[s.strict_seen % STRICT_RING]
+    entry.access = s.strict_access
     entry.rule = rule
     entry.pe = pe
     entry.intid = intid
-    entry.detail = detail
     s.strict_seen += 1
     s.strict_count[rule] += 1
+
+
+cdef void strict_icfgr(GicState *s, u32 pe, u32 first, u32 changed, u32 enabled, u32 pending) noexcept nogil:
+    """Judge a change of trigger of some of the 32 interrupts from INTID `first` on."""
+    cdef u32 bit
+    changed &= enabled | pending
+    while changed:
+        bit = gic_ctz32(changed)
+        changed &= changed - 1
+        if enabled >> bit & 1:
+            strict_log(s, STRICT_ICFGR_ENABLED, pe, first + bit)
+        if pending >> bit & 1:
+            strict_log(s, STRICT_ICFGR_PENDING, pe, first + bit)
