@@ -51,6 +51,7 @@ class ModelConfig:
     its_errors: str = "continue"
     its_umsi: bool = False
     its_umsi_spi: int | None = None
+    settle_steps: int = 0
 
     def affinity_list(self) -> list[int]:
         """Return the affinity of each PE in MPIDR form (Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0)."""

@@ -10,6 +10,9 @@ SPARSE = (0x0, 0x3, 0x11, 0x1_02, 0xFF_0000, 0x07_0000_0000, 0x07_0001_0203, 0xF
 SINGLE: dict[str, Any] = {"cpus": 4, "spis": 32}
 TWO_STATES: dict[str, Any] = {"cpus": 4, "spis": 32, "security": True, "el2": True}
 
+# As many interrupts as there can be.
+LARGEST: dict[str, Any] = {"spis": 988, "espis": 1024, "eppis": 64, "one_of_n": True, "nmi": True, "message_spis": True}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "ds1": {**SINGLE, "spis": 64},
     "ds1-p4": {**SINGLE, "priority_bits": 4},
@@ -44,6 +47,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "statusr": {**SINGLE, "statusr": True},
     "choices": {**SINGLE, "tie": "highest", "unknown_route": "first", "id_bits": 24, "iidr": 0x1234_5678},
     "strict": {**TWO_STATES, "strict": True, "statusr": True, "message_spis": True},
+    "settle": {**SINGLE, "settle_steps": 3},
+    "settle-ds0": {**TWO_STATES, "settle_steps": 1, "statusr": True},
+    "settle-1ofn": {**TWO_STATES, "settle_steps": 2, "one_of_n": True, "espis": 32, "eppis": 32, "strict": True},
+    "nmi-gate": {**SINGLE, "nmi": True, "hpp_rule": "gate", "tie": "highest", "priority_bits": 8},
+    "nmi-bpr": {**SINGLE, "nmi": True, "apr_rule": "bpr", "priority_bits": 7, "eppis": 32, "espis": 32},
+    "nmi-ds0-gate": {**TWO_STATES, "nmi": True, "hpp_rule": "gate", "apr_rule": "bpr", "priority_bits": 6},
+    "nmi-ds0-tie": {**TWO_STATES, "nmi": True, "tie": "highest", "priority_bits": 8, "one_of_n": True},
     "no-aff3": {"cpus": 40, "spis": 32, "aff3": False},
     "all-ds0": {
         "affinities": SPARSE,
@@ -95,4 +105,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "message_spis": True,
         "statusr": True,
     },
+    "largest": {**LARGEST, "cpus": 5},
+    "largest-p8": {**LARGEST, "cpus": 3, "priority_bits": 8, "tie": "highest", "strict": True},
+    "largest-ds0": {**LARGEST, "affinities": SPARSE[:4], "security": True, "el2": True, "settle_steps": 2},
+    "largest-ds0-p7": {**LARGEST, "cpus": 4, "security": True, "priority_bits": 7, "hpp_rule": "gate", "strict": True},
 }
+
+COST = {name: 5 for name in CONFIGS if name.startswith("largest")}
+"""Configurations whose operations take so many times longer than others'; a campaign runs so many fewer."""

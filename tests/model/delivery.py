@@ -14,6 +14,9 @@ IDLE_PRIORITY = 0xFF
 __all__ = ["HCR_FMO", "HCR_IMO", "LINE_FIQ", "LINE_IRQ", "LINE_NMI", "LINE_WAKE", "Delivery"]
 
 
+Spis = dict[int, list[Interrupt]]
+
+
 class Delivery(State):
     """The rules between an interrupt and a PE's lines."""
 
@@ -47,7 +50,7 @@ class Delivery(State):
     def participates(self, pe: Pe, irq: Interrupt, asleep: bool) -> bool:
         """Tell whether a PE that is awake, or asleep, may be chosen for a 1-of-N SPI (2.6)."""
         group = self.group_of(irq)
-        if not pe.accessible or pe.sleep != asleep or not self.group_enable[group] or pe.dpg[group]:
+        if not pe.accessible or pe.asleep != asleep or not self.group_enable[group] or pe.dpg[group]:
             return False
         if asleep:
             return bool(self.e1nwf)  # 2.6: a sleeping PE only with E1NWF=1, under IMPDEF controls
@@ -73,7 +76,7 @@ class Delivery(State):
             if pe is not None and self.participates(pe, irq, asleep=False):
                 continue
             other = self.choose_target(irq)
-            if pe is None or other is None or not other.sleep or not self.participates(pe, irq, asleep=True):
+            if pe is None or other is None or not other.asleep or not self.participates(pe, irq, asleep=True):
                 irq.chosen = other  # one to be woken keeps it only while nobody is awake for it (IMPDEF)
 
     def target_of(self, irq: Interrupt) -> Pe | None:
@@ -92,18 +95,21 @@ class Delivery(State):
             return False
         return bool(self.group_enable[self.group_of(irq)])
 
-    def candidate_spis(self) -> list[Interrupt]:
-        """Return every SPI that the Distributor would forward to some PE."""
-        return [irq for irq in self.spis.values() if self.is_candidate(irq)]
+    def candidate_spis(self) -> Spis:
+        """Return every SPI that the Distributor would forward, by the number of the PE that it would go to."""
+        spis: Spis = {pe.index: [] for pe in self.pes}
+        for irq in self.spis.values():
+            if self.is_candidate(irq) and (pe := self.target_of(irq)) is not None:
+                spis[pe.index].append(irq)
+        return spis
 
-    def candidates(self, pe: Pe, spis: list[Interrupt]) -> list[Interrupt]:
+    def candidates(self, pe: Pe, spis: Spis) -> list[Interrupt]:
         """Return every interrupt that is ready for one PE, before its CPU interface has a say (2.5)."""
-        own = [irq for irq in pe.irqs.values() if self.is_candidate(irq)]
-        return own + [irq for irq in spis if self.target_of(irq) is pe]
+        return [irq for irq in pe.irqs.values() if self.is_candidate(irq)] + spis[pe.index]
 
-    def best_pending(self, pe: Pe, spis: list[Interrupt] | None = None) -> Interrupt | None:
+    def best_pending(self, pe: Pe, spis: Spis | None = None) -> Interrupt | None:
         """Return the highest priority pending interrupt of a PE (2.5, 6); ``spis`` are the candidate ones."""
-        if not pe.accessible or pe.sleep:
+        if not pe.accessible or pe.asleep:
             return None  # 3.6: nothing is handed to a sleeping PE
         spis = self.candidate_spis() if spis is None else spis
         ready = [irq for irq in self.candidates(pe, spis) if self.priority_of(irq) != IDLE_PRIORITY]  # 6: 0xFF never
@@ -164,7 +170,7 @@ class Delivery(State):
             return True  # 11: an NMI preempts an equal group priority unless an NMI is active
         return new < running
 
-    def signalled(self, pe: Pe, spis: list[Interrupt] | None = None) -> Interrupt | None:
+    def signalled(self, pe: Pe, spis: Spis | None = None) -> Interrupt | None:
         """Return the interrupt a PE is being signalled, None for none (2.5, 6)."""
         best = self.best_pending(pe, spis)
         if best is not None and self.passes_mask(pe, best) and self.preempts(pe, best):
@@ -186,7 +192,7 @@ class Delivery(State):
             return LINE_NMI if self.is_nmi(irq) and pe.sctlr_nmi else LINE_IRQ  # 11: SCTLR_ELx.NMI=0: as any other
         return LINE_FIQ  # 11: an NMI sent as FIQ is a plain FIQ
 
-    def wake_request(self, pe: Pe, spis: list[Interrupt]) -> bool:
+    def wake_request(self, pe: Pe, spis: Spis) -> bool:
         """Tell whether a sleeping PE's redistributor asks for it to be woken (3.6)."""
         if not pe.accessible or not pe.sleep:
             return False

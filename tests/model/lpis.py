@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .delivery import Spis
 from .memory import Memory
 from .mmio import Mmio, Row
 from .state import Interrupt, Pe
@@ -190,7 +191,7 @@ class Lpis(Mmio, SysRegs):
                 self.counts["lpi_lost"] += sum(1 for intid in pending if intid >= 8 * byte)
                 break
 
-    def candidates(self, pe: Pe, spis: list[Interrupt]) -> list[Interrupt]:
+    def candidates(self, pe: Pe, spis: Spis) -> list[Interrupt]:
         """Return every interrupt that is ready for one PE, its LPIs too."""
         pending = self.lpis[pe.index].pending
         lpis = [Lpi(intid, True, self.lpi_priority(byte)) for intid, byte in pending.items() if byte & 1]

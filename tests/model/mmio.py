@@ -173,6 +173,11 @@ class Mmio(Delivery):
             return
         self.write_register(frame, row, offset, value & ((1 << 8 * size) - 1), size, secure, self.pes[index])
 
+    def fill(self, writes: list[tuple[str, int, int, int, bool]]) -> None:
+        """Carry out writes to frames as one operation."""
+        for write in writes:
+            Mmio.frame_write(self, *write)
+
     def mmio_read(self, address: int, size: int = 4, secure: bool | None = None, pe: int = 0) -> int:
         """Read by physical address; where there is no frame, zero."""
         secure = self.pes[pe].secure if secure is None else secure
@@ -310,7 +315,7 @@ class Mmio(Delivery):
         if name == "WAKER":
             if not self.ds and not secure:
                 return 0  # 3.1: NS RAZ/WI when DS=0
-            return 0x6 if pe.sleep else 0  # 3.6: ChildrenAsleep follows at once
+            return pe.children_asleep << 2 | pe.sleep << 1
         if name == "SGI_NSACR":
             if self.ds or not secure:
                 return 0  # 2.4: RAZ/WI for NS and with DS=1
@@ -364,13 +369,13 @@ class Mmio(Delivery):
         return aff3 << 32 | irq.route_mode << 31 | low
 
     def read_gicd_ctlr(self, secure: bool) -> int:
-        """Return GICD_CTLR in the view of the access (2.1); RWP is always 0 and ARE fixed at 1."""
-        enable = self.group_enable
+        """Return GICD_CTLR in the view of the access (2.1); ARE is fixed at 1."""
+        enable, rwp = self.group_enable, bool(self.rwp_left) << 31
         if self.ds:
-            return self.e1nwf << 7 | 1 << 6 | 1 << 4 | enable[G1NS] << 1 | enable[G0]
+            return rwp | self.e1nwf << 7 | 1 << 6 | 1 << 4 | enable[G1NS] << 1 | enable[G0]
         if secure:
-            return self.e1nwf << 7 | 0x30 | enable[G1S] << 2 | enable[G1NS] << 1 | enable[G0]
-        return 1 << 4 | enable[G1NS] << 1  # EnableGrp1A
+            return rwp | self.e1nwf << 7 | 0x30 | enable[G1S] << 2 | enable[G1NS] << 1 | enable[G0]
+        return rwp | 1 << 4 | enable[G1NS] << 1  # EnableGrp1A
 
     def read_gicd_typer(self) -> int:
         """Return GICD_TYPER (2.2)."""
@@ -385,8 +390,8 @@ class Mmio(Delivery):
         return value
 
     def read_gicr_ctlr(self, pe: Pe, secure: bool) -> int:
-        """Return GICR_CTLR: only the DPG bits can be other than 0 (3.1)."""
-        value = pe.dpg[G1NS] << 25
+        """Return GICR_CTLR (3.1)."""
+        value = bool(pe.uwp_left) << 31 | bool(pe.rwp_left) << 3 | pe.dpg[G1NS] << 25
         if self.ds or secure:
             value |= pe.dpg[G0] << 24  # 3.1: RAZ/WI to NS when DS=0
         if not self.ds and secure:
@@ -424,7 +429,7 @@ class Mmio(Delivery):
             self.write_gicr_ctlr(pe, value, secure)
         elif name == "WAKER":
             if self.ds or secure:  # 3.1: NS RAZ/WI when DS=0
-                pe.sleep = bool(value & 2)
+                self.write_waker(pe, bool(value & 2))
         elif name == "SGI_NSACR":
             if not self.ds and secure:  # 2.4: RAZ/WI for NS and with DS=1
                 for intid in range(16):
@@ -441,6 +446,8 @@ class Mmio(Delivery):
             return  # 2: RAZ/WI for NS or DS=1
         if name in LEGACY:
             return  # 2: RES0 for ARE
+        if name == "ICENABLER":  # 2.1, 3.1: any write of it, RWP
+            (pe if frame == "SGI" else self).rwp_left = self.config.settle_steps
         for bit, width, irq in self.fields(frame, row, offset, size, pe):
             if not self.allowed(frame, name, irq, secure, NSACR_WRITE):
                 continue
@@ -493,8 +500,26 @@ class Mmio(Delivery):
             aff3 = value >> (32 if size == 8 else 0) & 0xFF
             irq.route = aff3 << 32 | irq.route & 0xFFFF_FFFF
 
+    def write_waker(self, pe: Pe, sleep: bool) -> None:
+        """Write WAKER.ProcessorSleep; ChildrenAsleep follows, at once or later (3.6)."""
+        if sleep == pe.sleep:
+            return
+        if not sleep:
+            pe.children_asleep = True  # also when they were only on their way there
+        pe.sleep = sleep
+        pe.waker_left = self.config.settle_steps
+        pe.step(0)
+
     def write_gicd_ctlr(self, value: int, secure: bool) -> None:
         """Write GICD_CTLR; every bit is decoded in the view before the write (2.1)."""
+        before = dict(self.group_enable), self.e1nwf, self.ds
+        self.write_gicd_ctlr_fields(value, secure)
+        disabled = any(before[0][group] > now for group, now in self.group_enable.items())
+        if disabled or before[1:] != (self.e1nwf, self.ds):
+            self.rwp_left = self.config.settle_steps  # 2.1: a group enable 1 -> 0, a change of bits 7:4
+
+    def write_gicd_ctlr_fields(self, value: int, secure: bool) -> None:
+        """Take what a write of GICD_CTLR says."""
         enable = self.group_enable
         if not self.ds and not secure:
             enable[G1NS] = value >> 1 & 1  # EnableGrp1A
@@ -513,11 +538,14 @@ class Mmio(Delivery):
         """Write the DPG bits of GICR_CTLR (3.1)."""
         if not self.config.one_of_n:
             return  # 3.1: RAZ/WI if TYPER.DPGS=0
+        before = dict(pe.dpg)
         pe.dpg[G1NS] = value >> 25 & 1
         if self.ds or secure:
             pe.dpg[G0] = value >> 24 & 1
         if not self.ds and secure:
             pe.dpg[G1S] = value >> 26 & 1
+        if pe.dpg != before:
+            pe.rwp_left = self.config.settle_steps  # 3.1
 
     def write_message(self, name: str, intid: int, secure: bool) -> None:
         """Write SETSPI_* or CLRSPI_* (2.4, 2.5)."""

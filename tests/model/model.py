@@ -9,6 +9,7 @@ from .its import Its
 
 CALLS = (
     "frame_write",
+    "fill",
     "mmio_write",
     "sysreg_access",  # and the AArch32 forms through it
     "set_spi",
@@ -21,6 +22,7 @@ CALLS = (
     "set_cpustate",
     "reset_cpuif",
     "reset",
+    "step",
 )
 
 

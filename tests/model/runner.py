@@ -6,11 +6,11 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
+from .builder import Op, fill_writes
 from .config import ModelConfig
 from .delivery import LINE_FIQ, LINE_IRQ, LINE_NMI, LINE_WAKE
 from .memory import RAM, RAM_SIZE, ROM
 from .model import Model
-from .programs import Op
 from .programs_its import generator_for
 from .state import G0, G1NS, SCR_NS
 from .sysregs import SysRegs
@@ -97,7 +97,8 @@ class ModelRun:
     def resolve_service(self, choice: int, el: int, careless: bool) -> list[Op]:
         """Acknowledge on a PE that is being signalled, in a state that may (or, careless, in the one it is in)."""
         model = self.model
-        ready = [(pe, irq) for pe in model.pes if (irq := model.signalled(pe)) is not None]
+        spis = model.candidate_spis()
+        ready = [(pe, irq) for pe in model.pes if (irq := model.signalled(pe, spis)) is not None]
         if not ready:
             return self.resolve_idle(choice)
         pe, irq = ready[choice % len(ready)]
@@ -147,6 +148,8 @@ class ModelRun:
 
     def on_model(self, op: Op) -> object:
         """Carry out a plain operation on the model and remember what it acknowledged."""
+        if op.call == "fill":
+            return self.model.fill(fill_writes(self.model.config, *op.args))
         result = getattr(self.model, op.call)(*op.args)
         if op.call in ACCESSES and op.call != "mcrr_access":
             pe, reg = op.args[0], op.args[1] if op.call == "sysreg_access" else (3, *op.args[1:5])
@@ -231,6 +234,10 @@ class Pair(ModelRun):
             return getattr(self.gic, op.call)(self.frames[frame], *rest)
         if op.call in ON_CORE:
             return ON_CORE[op.call](self, *op.args)
+        if op.call == "fill":
+            for frame, *rest in fill_writes(self.model.config, *op.args):
+                self.gic.frame_write(self.frames[frame], *rest)
+            return None
         return getattr(self.gic, op.call)(*op.args)
 
 

@@ -67,10 +67,27 @@ class Pe:
     def reset_redistributor(self) -> None:
         """Reset GICR_* of this PE (2.7)."""
         self.sleep = True  # 2.7: WAKER.ProcessorSleep resets to 1
+        self.children_asleep = True  # 2.7: WAKER.ChildrenAsleep resets to 1
+        self.waker_left = 0  # steps until ChildrenAsleep follows ProcessorSleep
+        self.rwp_left = 0  # steps that GICR_CTLR.RWP stays 1
+        self.uwp_left = 0
         self.dpg = {G0: 0, G1S: 0, G1NS: 0}
         self.statusr = {SECURE: 0, NONSECURE: 0}
         for irq in self.irqs.values():
             irq.reset()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether nothing is handed to this PE: from the write of ProcessorSleep on, until its children are awake."""
+        return self.sleep or self.children_asleep
+
+    def step(self, steps: int) -> None:
+        """Let settling time pass."""
+        self.rwp_left = max(self.rwp_left - steps, 0)
+        self.uwp_left = max(self.uwp_left - steps, 0)
+        self.waker_left = max(self.waker_left - steps, 0)
+        if not self.waker_left:
+            self.children_asleep = self.sleep
 
     def reset_cpu_interface(self) -> None:
         """Reset ICC_* of this PE (5.2)."""
@@ -128,6 +145,7 @@ class State:
         self.group_enable = {G0: 0, G1S: 0, G1NS: 0}
         self.e1nwf = 0
         self.dist_statusr = {SECURE: 0, NONSECURE: 0}
+        self.rwp_left = 0  # steps that GICD_CTLR.RWP stays 1
         for irq in self.spis.values():
             irq.reset()
 
@@ -136,6 +154,12 @@ class State:
         self.reset_distributor()
         for pe in self.pes:
             pe.reset_redistributor()
+
+    def step(self, steps: int = 1) -> None:
+        """Let settling time pass: RWP, UWP and ChildrenAsleep take ``settle_steps`` of it."""
+        self.rwp_left = max(self.rwp_left - steps, 0)
+        for pe in self.pes:
+            pe.step(steps)
 
     def reset_cpuif(self, pe: int) -> None:
         """Reset ICC_* and the context of one PE."""

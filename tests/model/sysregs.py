@@ -129,6 +129,9 @@ class SysRegs(Delivery):
         name = self.name_of((3, opc1, crn, crm, opc2))
         if name is None or REGISTERS[name].kind == "sgi" or name == "ICC_NMIAR1_EL1":
             return Access("undefined")  # 5, pages: SGI registers by MCRR alone; no AArch32 NMIAR1
+        who = self.pes[pe]
+        if name == "ICC_AP1R0_EL1" and value is not None and who.active_nmi[self.bank_group(who)]:
+            value |= 1 << 63  # page: the AArch32 register is bits 31:0 of this one; the NMI flag stays
         result = self.sysreg_access(pe, name, value)
         if result.kind == "trap":
             # EC 0x03, IL, condition valid and 14 (always)
@@ -528,6 +531,7 @@ class SysRegs(Delivery):
 
     def generate_sgi(self, pe: Pe, name: str, value: int) -> None:
         """Write ICC_SGI0R, ICC_SGI1R or ICC_ASGI1R (5.1, 9)."""
+        pe.uwp_left = self.config.settle_steps  # 3.1: on its way to the Distributor (which writes are is IMPDEF)
         intid = value >> 24 & 15
         row = FORWARD[self.ds, self.acts_secure(pe), name]
         for target in self.sgi_targets(pe, value):

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from .builder import Op
 from .config import ModelConfig
-from .configs import CONFIGS
-from .programs import Op
+from .configs import CONFIGS, COST
+from .programs import Generator
 from .programs_its import generator_for
-from .runner import Pair, build_program, explain, run, shrink, sweep
+from .runner import ModelRun, Pair, build_program, explain, run, shrink, sweep
 
 PROGRAMS = 4
 
@@ -22,8 +23,9 @@ PROGRAMS = 4
 @pytest.mark.parametrize("name", CONFIGS)
 def test_core_and_model_agree_on_seeded_programs(name: str) -> None:
     keywords = CONFIGS[name]
-    for seed in range(PROGRAMS // 2 if keywords.get("lpis") else PROGRAMS):
-        difference, trace = run(keywords, build_program(keywords, seed, 400))
+    programs, length = (1, 100) if name in COST else (PROGRAMS // 2 if keywords.get("lpis") else PROGRAMS, 400)
+    for seed in range(programs):
+        difference, trace = run(keywords, build_program(keywords, seed, length))
         if difference is not None:
             pytest.fail(f"{name}, seed {seed}:\n{explain(keywords, difference, trace)}", pytrace=False)
 
@@ -47,6 +49,18 @@ def test_shrinking_keeps_only_what_the_failure_needs() -> None:
     ops = [Op("pulse_spi", (n,)) for n in range(100)]
     needed = {ops[7], ops[42], ops[93]}
     assert shrink(ops, lambda candidate: needed <= set(candidate)) == [ops[7], ops[42], ops[93]]
+
+
+def test_programs_of_the_largest_configuration_fill_a_sleeper() -> None:
+    """More SPIs than the 1,024 that a list of the core once held wait at a PE that E1NWF chose to be woken."""
+    generator, alone, most = Generator(ModelConfig(**CONFIGS["largest"]), 4), ModelRun(CONFIGS["largest"]), 0
+    ops = generator.prologue() + generator.prologue_all()
+    for op in ops + [op for _ in range(8) for op in generator.step_pressure()]:
+        alone.step(op)
+        if op.call == "fill":
+            waiting = [irq.chosen for irq in alone.model.spis.values() if irq.chosen and irq.chosen.sleep]
+            most = max(most, *(waiting.count(pe) for pe in alone.model.pes))
+    assert most > 1024
 
 
 def test_a_wrong_model_is_noticed() -> None:

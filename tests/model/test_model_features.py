@@ -220,3 +220,41 @@ def test_a_traps_syndrome_names_the_access() -> None:
     assert model.sysreg_access(0, PMR, 0).syndrome == 0x6230_100C
     assert model.cp15_access(0, 0, 4, 6, 0).syndrome == 0x0FE0_100D
     assert model.mcrr_access(0, 0, 12, 0).syndrome == 0x13E0_0018
+
+
+def test_rwp_uwp_and_children_asleep_settle_after_the_steps() -> None:
+    model = started(settle_steps=2)
+    assert model.frame_read("RD", 0x14) == 4  # ProcessorSleep is 0, ChildrenAsleep not yet
+    model.frame_write("GICD", 0x184, 0)
+    model.frame_write("SGI", 0x180, 0, index=1)
+    model.sysreg_write(0, "ICC_SGI1R_EL1", 1 << 1)
+    model.step()
+    found = [model.frame_read("GICD", 0) >> 31, *(model.frame_read("RD", 0, index=pe) for pe in (0, 1))]
+    assert found == [1, 1 << 31, 1 << 3]
+    model.step()
+    found = [model.frame_read("GICD", 0) >> 31, *(model.frame_read("RD", 0, index=pe) for pe in (0, 1))]
+    assert found == [0, 0, 0]
+    assert model.frame_read("RD", 0x14) == 0
+
+
+def test_nothing_is_delivered_or_asked_for_while_a_pe_wakes() -> None:
+    model = started(settle_steps=2)
+    spi(model, 40, 0x80)
+    model.set_spi(40, True)
+    assert model.lines()[0] == 0
+    model.step(2)
+    assert model.lines()[0] == LINE_IRQ
+    model.frame_write("RD", 0x14, 2)
+    assert (model.lines()[0], model.frame_read("RD", 0x14)) == (LINE_WAKE, 2)
+    model.frame_write("RD", 0x14, 0)
+    assert (model.lines()[0], model.frame_read("RD", 0x14)) == (0, 4)
+
+
+def test_an_aarch32_write_of_ap1r0_leaves_the_nmi_flag() -> None:
+    model = with_nmi()
+    model.set_spi(40, True)
+    model.sysreg_read(0, IAR1)
+    model.cp15_access(0, 0, 12, 9, 0, 0)
+    assert model.sysreg_read(0, "ICC_AP1R0_EL1") == 1 << 63
+    model.sysreg_write(0, "ICC_AP1R0_EL1", 0)
+    assert model.sysreg_read(0, "ICC_AP1R0_EL1") == 0
