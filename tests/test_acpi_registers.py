@@ -8,7 +8,7 @@ import pytest
 from virt import fingerprint, plug
 
 from gicv3 import HotplugError, Notifier, VirtMachine
-from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo, SlotSet
+from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo, PendingSlots
 from gicv3.hotplug import HotplugEvent, HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.vcpu import PowerState
@@ -511,19 +511,24 @@ def test_slots_beyond_64_are_found_too() -> None:
     assert [block.next_event()[0], block.set_flags(64, FLAG.INSERTING), block.next_event()[0]] == [64, None, 4095]
 
 
-def test_a_set_of_slots_is_a_set_whose_next_member_is_known():
-    slots, plain = SlotSet(), set[int]()
+def test_pending_slots_are_what_a_plain_dictionary_of_flags_says():
+    slots, plain = PendingSlots(), dict[int, int]()
     edges = [0, 1, 255, 256, 257, 511, 512, 4095, 65_279, 65_280, 65_535]
     choice = random.Random(1)
-    for _ in range(2000):
-        slot = choice.choice(edges)
-        if choice.random() < 0.5:
-            slots.add(slot)
-            plain.add(slot)
-        else:
-            slots.discard(slot)
-            plain.discard(slot)
-        assert list(slots) == sorted(plain)
+    for _ in range(4000):
+        slot, flags = choice.choice(edges), choice.choice([2, 4, 16])
+        match choice.randrange(4):
+            case 0:
+                slots.clear(slot)
+                plain.pop(slot, None)
+            case 1:
+                slots.clear(slot, flags)
+                plain[slot] = plain.get(slot, 0) & ~flags
+            case _:
+                slots.set(slot, flags)
+                plain[slot] = plain.get(slot, 0) | flags
+        plain = {member: held for member, held in plain.items() if held}
+        assert slots[slot] == plain.get(slot, 0)
+        assert slots.having(flags) == sorted(member for member, held in plain.items() if held & flags)
         start = choice.choice(edges)
         assert slots.next(start) == min((member for member in plain if member >= start), default=None)
-        assert (slot in slots) == (slot in plain)

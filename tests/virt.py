@@ -56,9 +56,7 @@ def _acpi(machine: VirtMachine) -> object:
     device = machine.acpi_device
     if device is None:
         return None
-    block = device.cpuhp
-    pending = tuple(block._inserting), tuple(block._removing), tuple(block._firmware)
-    return device._events, block._selector, block._command, pending, block._ost.copy()
+    return device.saved()
 
 
 def plug(machine: VirtMachine, core: int, name: str | None = None) -> Vcpu:

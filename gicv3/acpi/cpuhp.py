@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,42 +67,51 @@ class OstInfo(NamedTuple):
     """0 is success."""
 
 
+_ENABLED, _INSERTING, _REMOVING, _EJECT, _FIRMWARE = map(int, CpuhpFlag)
 EJECT_SOURCES = (3, 0x103)
 _IN_PROGRESS = 0x84
+_SAVED = {"inserting": _INSERTING, "removing": _REMOVING, "firmware": _FIRMWARE}
 _WIDTHS = (1, 2, 4)
 
 
-class SlotSet:
-    """A set of slots; adding, removing and finding the next one cost the same on a machine of any size."""
+class PendingSlots:
+    """Slots with something pending; noting, forgetting and finding the next one cost the same on any machine."""
 
-    __slots__ = ("_summary", "_words")
+    __slots__ = ("_flags", "_summary", "_words")
 
     def __init__(self) -> None:
-        self._words: dict[int, int] = {}  # 256 slots each, none of them 0
+        self._flags: dict[int, int] = {}  # none of them 0
+        self._words: dict[int, int] = {}  # a bit for each of their slots, 256 to a word, none of them 0
         self._summary = 0  # a bit for each word
 
-    def add(self, slot: int) -> None:
-        """Put a slot in; no harm when it is."""
-        word = slot >> 8
-        self._words[word] = self._words.get(word, 0) | 1 << (slot & 255)
-        self._summary |= 1 << word
+    def set(self, slot: int, flag: int) -> None:
+        """Note a flag of a slot; no harm when it is."""
+        before = self._flags.get(slot, 0)
+        self._flags[slot] = before | flag
+        if not before:
+            word = slot >> 8
+            self._words[word] = self._words.get(word, 0) | 1 << (slot & 255)
+            self._summary |= 1 << word
 
-    def discard(self, slot: int) -> None:
-        """Take a slot out; no harm when it is not in."""
-        word = slot >> 8
-        before = self._words.get(word, 0)
-        after = before & ~(1 << (slot & 255))
+    def clear(self, slot: int, flags: int = -1) -> None:
+        """Forget flags of a slot, by default all; no harm when there are none."""
+        before = self._flags.pop(slot, 0)
+        after = before & ~flags
         if after:
-            self._words[word] = after
+            self._flags[slot] = after
         elif before:
-            del self._words[word]
-            self._summary &= ~(1 << word)
+            word = slot >> 8
+            self._words[word] ^= 1 << (slot & 255)
+            if not self._words[word]:
+                del self._words[word]
+                self._summary ^= 1 << word
 
-    def __contains__(self, slot: int) -> bool:
-        return self._words.get(slot >> 8, 0) >> (slot & 255) & 1 == 1
+    def __getitem__(self, slot: int) -> int:
+        """The flags of a slot."""
+        return self._flags.get(slot, 0)
 
     def next(self, start: int) -> int | None:
-        """The first member at or after `start`, or None."""
+        """The first slot at or after `start`, or None."""
         word = start >> 8
         bits = self._words.get(word, 0) >> (start & 255)
         if bits:
@@ -113,11 +122,9 @@ class SlotSet:
         word += 1 + _lowest_bit(later)
         return word << 8 | _lowest_bit(self._words[word])
 
-    def __iter__(self) -> Iterator[int]:
-        slot = self.next(0)
-        while slot is not None:
-            yield slot
-            slot = self.next(slot + 1)
+    def having(self, flag: int) -> list[int]:
+        """Slots with a flag, in order."""
+        return sorted(slot for slot, flags in self._flags.items() if flags & flag)
 
 
 class CpuHotplugRegisters:
@@ -141,9 +148,7 @@ class CpuHotplugRegisters:
         """Ejections of a vCPU that may not go."""
         self._selector = 0
         self._command = 0
-        self._inserting = SlotSet()
-        self._removing = SlotSet()
-        self._firmware = SlotSet()
+        self._pending = PendingSlots()
         self._ost: dict[int, tuple[int, int]] = {}
 
     def read(self, offset: int, size: int) -> int:
@@ -192,33 +197,31 @@ class CpuHotplugRegisters:
 
     def inserted(self, slot: int) -> None:
         """Note that a vCPU came, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._inserting.add(slot)
+        self._pending.set(slot, _INSERTING)
 
     def removal_requested(self, slot: int) -> None:
         """Note that a vCPU is to go, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._removing.add(slot)
+        self._pending.set(slot, _REMOVING)
 
     def removed(self, slot: int) -> None:
         """Forget what was pending of a vCPU that is gone; `slot`, 0..max_cpus-1."""
-        self._inserting.discard(slot)
-        self._removing.discard(slot)
-        self._firmware.discard(slot)
+        self._pending.clear(slot)
 
     def saved(self) -> dict[str, Any]:
         """What a snapshot of the machine has of the registers."""
         return {
-            "selector": self._selector, "command": self._command, "inserting": list(self._inserting),
-            "removing": list(self._removing), "firmware": list(self._firmware),
+            "selector": self._selector, "command": self._command,
+            **{name: self._pending.having(flag) for name, flag in _SAVED.items()},
             "ost": [[slot, *report] for slot, report in sorted(self._ost.items())],
         }
 
     def bring_back(self, saved: Mapping[str, Any]) -> None:
         """Put back what `saved` gave."""
         self._selector, self._command = saved["selector"], saved["command"]
-        self._inserting, self._removing, self._firmware = SlotSet(), SlotSet(), SlotSet()
-        for name, slots in (("inserting", self._inserting), ("removing", self._removing), ("firmware", self._firmware)):
+        self._pending = PendingSlots()
+        for name, flag in _SAVED.items():
             for slot in saved[name]:
-                slots.add(slot)
+                self._pending.set(slot, flag)
         self._ost = {slot: (source, status) for slot, source, status in saved["ost"]}
 
     def _valid(self, offset: int, size: int) -> bool:
@@ -229,15 +232,8 @@ class CpuHotplugRegisters:
     def _flags(self, slot: int) -> int:
         cpu = self._machine.cpus.get(slot)
         # The wires are the first that an unplug takes and the last that it gives back.
-        flags = CpuhpFlag.ENABLED if cpu is not None and cpu.wired else CpuhpFlag(0)
-        for flag, slots in (
-            (CpuhpFlag.INSERTING, self._inserting),
-            (CpuhpFlag.REMOVING, self._removing),
-            (CpuhpFlag.FIRMWARE_EJECT, self._firmware),
-        ):
-            if slot in slots:
-                flags |= flag
-        return flags
+        enabled = cpu is not None and cpu.wired
+        return self._pending[slot] | (_ENABLED if enabled else 0)
 
     def _data(self) -> int:
         if self._command == CpuhpCommand.NEXT_EVENT:
@@ -249,18 +245,18 @@ class CpuHotplugRegisters:
     def _act(self, value: int) -> None:
         """Do the one thing that a write to FLAGS asks for."""
         slot = self._selector
-        if value & CpuhpFlag.INSERTING:
-            self._inserting.discard(slot)
-        elif value & CpuhpFlag.REMOVING:
-            self._removing.discard(slot)
-        elif value & (CpuhpFlag.EJECT | CpuhpFlag.FIRMWARE_EJECT):
+        if value & _INSERTING:
+            self._pending.clear(slot, _INSERTING)
+        elif value & _REMOVING:
+            self._pending.clear(slot, _REMOVING)
+        elif value & (_EJECT | _FIRMWARE):
             cpu = self._machine.cpus.get(slot)
             if cpu is None or slot == 0:
                 self.refused_ejects += 1
-            elif value & CpuhpFlag.EJECT:
+            elif value & _EJECT:
                 self._eject(cpu)
             else:
-                self._firmware.add(slot)
+                self._pending.set(slot, _FIRMWARE)
 
     def _eject(self, cpu: Vcpu) -> None:
         try:
@@ -269,11 +265,10 @@ class CpuHotplugRegisters:
             self.refused_ejects += 1
 
     def _select_next(self) -> None:
-        pending = (self._inserting, self._removing, self._firmware)
         for start in (self._selector, 0):
-            found = [slot for slots in pending if (slot := slots.next(start)) is not None]
-            if found:
-                self._selector = min(found)
+            found = self._pending.next(start)
+            if found is not None:
+                self._selector = found
                 return
 
     def _report(self, value: int) -> None:

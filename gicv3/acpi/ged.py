@@ -65,12 +65,14 @@ class AcpiGed:
     def plugged(self, slot: int) -> None:
         """Tell the guest that a vCPU came. Raises: what a callback raised that was told of the interrupt."""
         self.cpuhp.inserted(slot)
-        self._raise(_CPU_EVENT)
+        self._events |= _CPU_EVENT
+        self._gic.pulse_spi(self._intid)
 
     def unplug_requested(self, slot: int) -> None:
         """Ask the guest to let a vCPU go. Raises: as `plugged`."""
         self.cpuhp.removal_requested(slot)
-        self._raise(_CPU_EVENT)
+        self._events |= _CPU_EVENT
+        self._gic.pulse_spi(self._intid)
 
     def saved(self) -> dict[str, Any]:
         """What a snapshot of the machine has of the device and its registers."""
@@ -80,7 +82,3 @@ class AcpiGed:
         """Put back what `saved` gave; no interrupt is raised."""
         self._events = saved["events"]
         self.cpuhp.bring_back(saved)
-
-    def _raise(self, event: int) -> None:
-        self._events |= event
-        self._gic.pulse_spi(self._intid)
