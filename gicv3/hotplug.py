@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from operator import index as as_index
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gicv3.errors import ConfigError, HotplugError
 from gicv3.notifier import Notifier, NotifierList, collect, raise_all
 from gicv3.policy import HotplugPolicy
-from gicv3.undo import UndoStack
-from gicv3.vcpu import PowerState, Unique, Vcpu
+from gicv3.undo import UndoSteps, take_back
+from gicv3.vcpu import OFF, PowerState, Unique, Vcpu
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ class GicCpuHotplugNotifier(Notifier):
         if data.plugging:
             if holder is not None:
                 raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
-        elif holder is not cpu:
-            raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
-        step, back = (associate, dissociate) if data.plugging else (dissociate, associate)
+            step, back = associate, dissociate
+        else:
+            if holder is not cpu:
+                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
+            step, back = dissociate, associate
         try:
             step(gic, pe, cpu)
         except BaseException as error:
@@ -208,7 +210,8 @@ class CpuHotplugHandler(Unique):
     _disabled: dict[int, Vcpu]
     _requests: dict[Vcpu, float]
     _anonymous: int
-    _undo: UndoStack
+    _undo: UndoSteps | None
+    """While a transaction is under way, what takes it back; each step adds its own."""
     _ready: bool
 
     def device_add(
@@ -256,13 +259,13 @@ class CpuHotplugHandler(Unique):
         if driver != self.cpu_type:
             raise HotplugError(f"Invalid CPU type, expected cpu type: '{self.cpu_type}'")
         index = self.topology.index(socket_id, cluster_id, core_id, thread_id)
-        affinity = self.gic.affinity(index)
+        affinity: int = self.gic.affinity(index)
         if index in self._cpus:
             raise HotplugError(f"cpu({self._place(index)}) with arch-id {affinity} exist")
         if properties:
             self._check_properties(index, affinity, properties)
         anonymous = self._anonymous if id is None else -1
-        cpu = self._new_cpu(index, id, hotplugged, anonymous)
+        cpu = Vcpu(self, index, affinity, id, hotplugged, anonymous)  # type: ignore[arg-type]
         self._plug_all(cpu)
         if id is None:
             self._anonymous += 1
@@ -306,32 +309,32 @@ class CpuHotplugHandler(Unique):
         # The guest is not trusted: it may eject only what was asked for, and nothing that still runs.
         self._check_unpluggable(cpu)
         _check_requested(cpu)
-        if cpu.power_state is not PowerState.OFF and self.policy.running == "refuse":
+        if cpu.power_state is not OFF and self.policy.running == "refuse":
             raise HotplugError(f"cpu {cpu.cpu_index} is {cpu.power_state.name}, and must be OFF to be unplugged")
         if self.migrating:
             raise HotplugError(f"unplug of cpu {cpu.cpu_index} not allowed while migrating")
-        self._begin()
+        undo = self._begin()
         try:
-            if cpu.power_state is not PowerState.OFF:
+            if cpu.power_state is not OFF:
                 # It goes on where it was if the rest fails.
-                self._undo.push(self._set_power, cpu, cpu.power_state)
-                self._set_power(cpu, PowerState.OFF)
-            self.unplug(cpu)
+                undo.append((self._set_power, (cpu, cpu.power_state)))
+                self._set_power(cpu, OFF)
+            self._unplug(cpu)
         except BaseException as error:
-            self._undo.take_back(error)
+            take_back(undo, error)
             raise
-        self._undo.commit()
+        finally:
+            self._undo = None
         cpu.drop_timers()
         if self._requests:
             self._requests.pop(cpu, None)
         if self.acpi_device is not None:
             self.acpi_device.cpuhp.removed(cpu.cpu_index)
-        stage = HotplugStage.DELETED
         if self.policy.admin_state:
-            stage = HotplugStage.DISABLED
             cpu.put_away()
             self._disabled[cpu.cpu_index] = cpu
-        if self.hotplug_events:
+        if self.hotplug_events.heard:
+            stage = HotplugStage.DISABLED if self.policy.admin_state else HotplugStage.DELETED
             self.hotplug_events.notify(HotplugEvent(stage, cpu))
 
     def expire_unplug_requests(self) -> list[Vcpu]:
@@ -415,7 +418,8 @@ class CpuHotplugHandler(Unique):
         """
         info = CPUHotplugInfo(self.gic, cpu, plugging)
         self.cpuhp_notifiers.notify(info, undo=CPUHotplugInfo.inverse, reverse=not plugging)
-        self._undo.push(self._update_back, info)
+        if self._undo is not None:
+            self._undo.append((self._update_back, (info,)))
 
     def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
         """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU.
@@ -446,22 +450,24 @@ class CpuHotplugHandler(Unique):
         Raises: what a notifier raised.
         """
         self.update_gic(cpu, True)
-        self._undo.push(self._set_wires, cpu, False)
-        self.wire_gic_cpu_irqs(cpu)
+        if self._undo is not None:
+            self._undo.append((self._set_wires, (cpu, False)))
+        self._set_wires(cpu, True)
 
     def plug(self, cpu: Vcpu) -> None:
         """Second step of a plug: put the vCPU into its slot, and tell of it.
 
         Raises: what a member of `hotplug_events` raised.
         """
-        self._undo.push(self._forget, cpu)
+        if self._undo is not None:
+            self._undo.append((self._forget, (cpu,)))
         self._cpus[cpu.cpu_index] = cpu
         if cpu.id is not None:
             self._devices[cpu.id] = cpu
         elif cpu.anonymous >= 0:
             self._devices[cpu.qom_path] = cpu
         # Nobody listens yet while a machine is built, so a cold vCPU is told to nobody.
-        if self.hotplug_events:
+        if self.hotplug_events.heard:
             self.hotplug_events.notify(HotplugEvent(HotplugStage.PLUG, cpu), undo=HotplugEvent.inverse)
 
     def unplug_request(self, cpu: Vcpu) -> None:
@@ -476,7 +482,7 @@ class CpuHotplugHandler(Unique):
         self._check_unpluggable(cpu)
         asked_before, cpu.unplug_requested = cpu.unplug_requested, True
         try:
-            if self.hotplug_events:
+            if self.hotplug_events.heard:
                 self.hotplug_events.notify(HotplugEvent(HotplugStage.UNPLUG_REQUEST, cpu))
         except BaseException:
             cpu.unplug_requested = asked_before
@@ -493,16 +499,7 @@ class CpuHotplugHandler(Unique):
         Raises: HotplugError for a vCPU of the start; what a notifier or a member of `hotplug_events` raised.
         """
         self._check_unpluggable(cpu)
-        if self.hotplug_events:
-            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
-            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
-            self._undo.push(self._tell_back, event)
-        # The restored state has the levels of the PPIs already: connecting the wires afterwards makes no edge.
-        self._undo.push(self._set_wires, cpu, True)
-        self._remember_gic(cpu.cpu_index)
-        self.unwire_gic_cpu_irqs(cpu)
-        self.update_gic(cpu, False)
-        self._forget(cpu)
+        self._unplug(cpu)
 
     def is_removable(self, slot: int) -> bool:
         """Whether the policy lets the vCPU of a slot go, or in an empty slot, one that comes there."""
@@ -510,35 +507,55 @@ class CpuHotplugHandler(Unique):
         if slot == 0 or not isinstance(removable, str):
             return slot != 0 and slot in removable
         cpu = self._cpus.get(slot)
-        return removable == "all" or cpu is None or cpu.hotplugged
+        return cpu is None or cpu.hotplugged or removable == "all"
 
     def _new_cpu(self, slot: int, id: str | None = None, hotplugged: bool = True, anonymous: int = -1) -> Vcpu:
         return Vcpu(self, slot, self.gic.affinity(slot), id, hotplugged, anonymous)  # type: ignore[arg-type]
 
     def _plug_all(self, cpu: Vcpu) -> None:
         """The transaction of a plug."""
-        self._begin()
+        undo = self._begin()
         try:
-            self._remember_gic(cpu.cpu_index)
+            undo.append(self._gic_back(cpu.cpu_index))
             self.pre_plug(cpu)
             self.plug(cpu)
         except BaseException as error:
-            self._undo.take_back(error)
-            cpu.drop_timers()
+            try:
+                take_back(undo, error)
+            finally:
+                cpu.drop_timers()
             raise
-        self._undo.commit()
+        finally:
+            self._undo = None
 
-    def _remember_gic(self, slot: int) -> None:
-        """Let the GIC be taken back to its state now: that of the PE, and where 1-of-N SPIs may leave it, all of it."""
-        if self.gic.config.one_of_n:
-            self._undo.push(self.gic.rewind, self.gic.savepoint())
-        else:
-            self._undo.push(self.gic.restore_pe, slot, self.gic.save_pe(slot))
+    def _unplug(self, cpu: Vcpu) -> None:
+        undo = self._undo
+        if self.hotplug_events.heard:
+            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
+            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
+            if undo is not None:
+                undo.append((self._tell_back, (event,)))
+        if undo is not None:
+            # The restored state has the levels of the PPIs already: connecting the wires afterwards makes no edge.
+            undo.append((self._set_wires, (cpu, True)))
+            undo.append(self._gic_back(cpu.cpu_index))
+        self._set_wires(cpu, False)
+        self.update_gic(cpu, False)
+        self._forget(cpu)
 
-    def _begin(self) -> None:
-        if self._undo.busy:
+    def _gic_back(self, slot: int) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """What brings the GIC back to its state now: that of the PE, and where 1-of-N SPIs may leave it, all of it."""
+        gic = self.gic
+        if gic.config.one_of_n:
+            return gic.rewind, (gic.savepoint(),)
+        return gic.restore_pe, (slot, gic.save_pe(slot))
+
+    def _begin(self) -> UndoSteps:
+        if self._undo is not None:
             raise HotplugError("another vCPU is being plugged or unplugged")
-        self._undo.begin()
+        undo: UndoSteps = []
+        self._undo = undo
+        return undo
 
     def _update_back(self, info: CPUHotplugInfo) -> None:
         self.cpuhp_notifiers.notify(info.inverse(), reverse=info.plugging)

@@ -24,7 +24,7 @@ from gicv3.run_state import RunChange, RunControl, RunEvent, RunState
 from gicv3.snapshot import Source
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
-from gicv3.undo import UndoStack
+from gicv3.undo import UndoSteps
 from gicv3.vcpu import CPU_LINES, MAINT_LINE, CpuPpi, PowerState, Vcpu
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -178,7 +178,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self._anonymous = 0
         self._disabled: dict[int, Vcpu] = {}
         self._requests: dict[Vcpu, float] = {}
-        self._undo = UndoStack()
+        self._undo: UndoSteps | None = None
         self._ready = False
         self.possible_cpus = PossibleCpus(self)
         self.cpus = MappingProxyType(self._cpus)

@@ -23,13 +23,15 @@ class Callback(Generic[_F]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+        self._held_as = f"_{name}"
 
     def __get__(self, instance: object, owner: type) -> _F | None:
-        found: _F | None = vars(instance).get(self._name) if instance is not None else None
+        # Not by vars(): CPython finds attributes of an object slower from then on.
+        found: _F | None = getattr(instance, self._held_as, None)
         return found
 
     def __set__(self, instance: object, callback: _F | None) -> None:
-        vars(instance)[self._name] = check_callback(self._name, callback)
+        setattr(instance, self._held_as, check_callback(self._name, callback))
 
 
 class Notifier:
@@ -65,11 +67,13 @@ class NotifierList:
     Thread-safety: none of its own; use it from the thread that plugs and unplugs.
     """
 
-    __slots__ = ("__weakref__", "_members", "_order")
+    __slots__ = ("__weakref__", "_members", "_order", "heard")
 
     def __init__(self) -> None:
         self._members: dict[Notifier, None] = {}
         self._order: tuple[Notifier, ...] | None = ()
+        self.heard = False
+        """Whether anybody is on the list: events that nobody hears need not be made."""
 
     def init(self) -> None:
         """Make the list empty; notifiers that were on it are on no list."""
@@ -77,6 +81,7 @@ class NotifierList:
             notifier._list = None
         self._members = {}
         self._order = ()
+        self.heard = False
 
     def add(self, notifier: Notifier) -> None:
         """Append `notifier`.
@@ -87,6 +92,7 @@ class NotifierList:
             raise GicError("a notifier can be on one list only, and once")
         self._members[notifier] = None
         self._order = None
+        self.heard = True
         notifier._list = weakref.ref(self)
 
     def remove(self, notifier: Notifier) -> None:
@@ -94,6 +100,7 @@ class NotifierList:
         if notifier in self._members:
             del self._members[notifier]
             self._order = None
+            self.heard = bool(self._members)
             notifier._list = None
 
     def notify(self, data: Any, *, undo: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
@@ -117,15 +124,17 @@ class NotifierList:
         if undo is None:
             raise_all("notifiers failed", self._tell(order, data))
             return
-        for position, notifier in enumerate(order):
-            if notifier in self._members:
-                try:
+        told = 0
+        try:
+            for notifier in order:
+                if notifier in self._members:
                     notifier.notify(data)
-                except BaseException as error:
-                    failed = self._tell(order[:position][::-1], undo(data))
-                    if failed:
-                        raise_all("a notifier failed, and others when told to take it back", [error, *failed])
-                    raise
+                told += 1
+        except BaseException as error:
+            failed = self._tell(order[:told][::-1], undo(data))
+            if failed:
+                raise_all("a notifier failed, and others when told to take it back", [error, *failed])
+            raise
 
     def _tell(self, order: tuple[Notifier, ...], data: Any) -> list[BaseException]:
         """Tell all in `order` that are still members, and return what they raised."""

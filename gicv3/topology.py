@@ -86,10 +86,11 @@ class Topology:
 
         Raises: HotplugError, checking thread, core, cluster and socket in this order.
         """
-        thread = _check_id("thread", thread_id, self.threads)
-        core = _check_id("core", core_id, self.cores)
-        cluster = _check_id("cluster", cluster_id, self.clusters)
-        socket = _check_id("socket", socket_id, self.sockets)
+        # Most machines have one level with several values, and callers leave out the others.
+        thread = 0 if thread_id is None and self.threads == 1 else _check_id("thread", thread_id, self.threads)
+        core = 0 if core_id is None and self.cores == 1 else _check_id("core", core_id, self.cores)
+        cluster = 0 if cluster_id is None and self.clusters == 1 else _check_id("cluster", cluster_id, self.clusters)
+        socket = 0 if socket_id is None and self.sockets == 1 else _check_id("socket", socket_id, self.sockets)
         return ((socket * self.clusters + cluster) * self.cores + core) * self.threads + thread
 
     def __str__(self) -> str:
@@ -100,9 +101,7 @@ class Topology:
 def _check_id(level: str, value: int | str | None, count: int) -> int:
     if value is None:
         # A forgotten id must not silently mean 0: that names somebody else's slot.
-        if count > 1:
-            raise HotplugError(f"CPU {level}-id is not set, correct range 0:{count - 1}")
-        return 0
+        raise HotplugError(f"CPU {level}-id is not set, correct range 0:{count - 1}")
     if not isinstance(value, int):
         try:
             value = int(value, 0)

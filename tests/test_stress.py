@@ -106,18 +106,19 @@ def test_guests_run_one_after_another_and_their_failure_is_told(monkeypatch):
 
 
 def broken_unplug(skip):
-    """`CpuHotplugHandler.unplug` without one of its steps."""
+    """`CpuHotplugHandler._unplug` without one of its steps."""
 
     def unplug(self, cpu):
-        if self.hotplug_events:
+        undo = self._undo
+        if self.hotplug_events.heard:
             event = HotplugEvent(HotplugStage.UNPLUG, cpu)
             self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
-            self._undo.push(self._tell_back, event)
+            undo.append((self._tell_back, (event,)))
         if skip != "save":
-            self._undo.push(self._set_wires, cpu, True)
-            self._undo.push(self.gic.restore_pe, cpu.cpu_index, self.gic.save_pe(cpu.cpu_index))
+            undo.append((self._set_wires, (cpu, True)))
+            undo.append(self._gic_back(cpu.cpu_index))
         if skip != "wires":
-            self.unwire_gic_cpu_irqs(cpu)
+            self._set_wires(cpu, False)
         if skip != "gic":
             self.update_gic(cpu, False)
         if skip != "forget":
@@ -127,13 +128,13 @@ def broken_unplug(skip):
 
 
 def test_the_planted_defects_differ_from_what_is_right_in_one_step_only(monkeypatch):
-    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug(None))
+    monkeypatch.setattr(CpuHotplugHandler, "_unplug", broken_unplug(None))
     assert run(SMALL).ok
 
 
 @pytest.mark.parametrize("skip", ["save", "wires", "gic", "forget"])
 def test_an_unplug_that_skips_a_step_is_found_and_shrunk(skip, monkeypatch):
-    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug(skip))
+    monkeypatch.setattr(CpuHotplugHandler, "_unplug", broken_unplug(skip))
     config = StressConfig(max_cpus=512, cycles=3000, check_every=500, seed=7)
     report = run(config)
     assert not report.ok
@@ -212,7 +213,7 @@ def test_the_command_ends_in_time():
 def test_a_failing_command_says_how_to_repeat_it(monkeypatch, capsys):
     from gicv3.cli import stress
 
-    monkeypatch.setattr(CpuHotplugHandler, "unplug", broken_unplug("gic"))
+    monkeypatch.setattr(CpuHotplugHandler, "_unplug", broken_unplug("gic"))
     config = StressConfig(max_cpus=24, cycles=300, check_every=100, seed=9)
     assert stress.run(config, 1, None, None) == 1
     out = capsys.readouterr().out

@@ -6,7 +6,7 @@ import random
 from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from gicv3.errors import ConfigError
 from gicv3.topology import MAX_CPUS
 
 
-class Action(Enum):
+class Action(StrEnum):
     """What a step does. Each can be done in any state; in most states of a slot it is to be refused or ignored."""
 
     FLIP = "flip"
@@ -125,14 +125,15 @@ def generate(config: StressConfig) -> Iterator[Step]:
     actions = list(weights)
     limits = list(accumulate(weights.values()))
     total, slots = limits[-1], config.max_cpus - 1
-    flip = weights[actions[0]] / total
     assert actions[0] is Action.FLIP
+    flip = weights[Action.FLIP] / total
+    # Most are flips: they are not looked up, need no value, and are made once.
+    flips = [Step(Action.FLIP, slot, 0) for slot in range(config.max_cpus)]
     number, bits = choose.random, choose.getrandbits
     while True:
         drawn = number()
         slot = 1 + int(number() * slots)
-        # Most are flips: they are not looked up, and need no value.
         if drawn < flip:
-            yield Step(Action.FLIP, slot, 0)
+            yield flips[slot]
         else:
             yield Step(actions[bisect(limits, int(drawn * total))], slot, bits(32))

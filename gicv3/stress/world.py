@@ -15,7 +15,7 @@ from gicv3.registers import REGISTERS, Frame, SysReg
 from gicv3.stress.lpis import Lpis
 from gicv3.stress.steps import Action, Step, StressConfig
 from gicv3.timer import TimerReg
-from gicv3.vcpu import CpuPpi, PowerState, Vcpu
+from gicv3.vcpu import OFF, CpuPpi, Vcpu
 
 ENTRY = 0x4000_0000
 _ALL = 0xFFFF_FFFF
@@ -116,7 +116,8 @@ class World:
 
     def do(self, step: Step) -> None:
         """Do one step. Raises: Violation, or whatever the machine raised that it should not have."""
-        self._actions[step.action](step.slot, step.value)
+        action, slot, value = step
+        self._actions[action](slot, value)
 
     def check(self) -> None:
         """Check every invariant, and that the machine is what it is expected to be. Raises: GicError."""
@@ -157,7 +158,7 @@ class World:
         machine, name = self.machine, self._names[slot]
         cpu = machine.cpus[slot]
         machine.device_del(name)
-        if cpu.power_state is not PowerState.OFF:
+        if cpu.power_state is not OFF:
             machine.power_off(cpu)
         machine.complete_unplug(name)
         self._gone(slot, cpu)
@@ -188,7 +189,7 @@ class World:
     def _eject(self, slot: int, value: int) -> None:
         eject = self.machine.complete_unplug
         cpu = self.machine.cpus.get(slot)
-        if cpu is None or slot not in self.asked or cpu.power_state is not PowerState.OFF:
+        if cpu is None or slot not in self.asked or cpu.power_state is not OFF:
             self._expect_refusal(eject, self._names[slot])
             return
         eject(self._names[slot])
@@ -206,7 +207,7 @@ class World:
         cpu = self.machine.cpus.get(slot)
         if cpu is None:
             return
-        if cpu.power_state is PowerState.OFF:
+        if cpu.power_state is OFF:
             self.machine.power_on(cpu, ENTRY, value)
         else:
             self.machine.power_off(cpu)
