@@ -359,12 +359,6 @@ cdef void pe_gates(GicState *s, PeState *p) noexcept nogil:
     pe_plain(s, p)
 
 
-cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
-    """Pending as the Distributor shows it: the latch, or a level input that is high."""
-    cdef SharedWord *w = &s.shared[slot >> 5]
-    return (w.latch | ((w.line | w.message) & ~w.edge)) >> (slot & 31) & 1
-
-
 cdef bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
     """Move one SPI to where it has to wait now; True when something changed. `left`: the PE that it left, or NO_PE."""
     cdef SharedWord *w = &s.shared[slot >> 5]

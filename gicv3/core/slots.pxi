@@ -1,4 +1,5 @@
-# Where the state of an INTID is, and what follows from it alone: its slot, its word, its group, whether it is an NMI.
+# Where the state of an INTID is, and what follows from it alone: its slot, its word, its group, whether it is an NMI,
+# whether it is pending.
 
 cdef inline u32 private_slot(GicState *s, u32 intid) noexcept nogil:
     """The slot of an implemented SGI, PPI or EPPI; NO_SLOT for anything else."""
@@ -95,3 +96,9 @@ cdef inline bint private_is_nmi(GicState *s, PeState *p, u32 slot) noexcept nogi
 
 cdef inline bint shared_is_nmi(GicState *s, u32 slot) noexcept nogil:
     return s.shared[slot >> 5].nmi >> (slot & 31) & 1 and shared_group(s, slot) != G0
+
+
+cdef inline bint shared_pending(GicState *s, u32 slot) noexcept nogil:
+    """Pending as the Distributor shows it: the latch, or a level input that is high."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    return (w.latch | ((w.line | w.message) & ~w.edge)) >> (slot & 31) & 1
