@@ -268,7 +268,7 @@ class GICv3Config:
 
 _A32_COMMON = 1 << 25 | 1 << 24 | 0xE << 20  # IL, CV, condition "always"
 _CP15 = frozenset(row.reg for row in SYSREGS if row.aarch32)
-_MCRR = {(0, 12): SysReg["ICC_SGI1R_EL1"], (1, 12): SysReg["ICC_ASGI1R_EL1"], (2, 12): SysReg["ICC_SGI0R_EL1"]}
+_MCRR = {row.mcrr: row.reg for row in SYSREGS if row.mcrr is not None}
 _ACCESS_KINDS = (("value", 0), ("undefined", 1), ("trap", 2), ("trap", 3), ("virtual", 1))
 
 

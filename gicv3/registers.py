@@ -212,7 +212,9 @@ class SysRow(NamedTuple):
     """What the core knows of one system register: access kind, trap class, write mask, and what it needs.
 
     ``trap`` is the class that decides redirection and trapping: group0, group1, common, sgi, dir, or none. ``min_el``
-    is the lowest Exception level with access. ``aarch32`` says whether MCR and MRC reach the register too.
+    is the lowest Exception level with access. ``aarch32`` says whether MCR and MRC reach the register too, ``mcrr``
+    is the opc1 and CRm by which MCRR does. ``reads`` is what a read gives when it is an INTID: "acknowledged" (and it
+    is taken) or "pending". ``conditional`` registers exist in some states of the PE only.
     """
 
     reg: SysReg
@@ -223,6 +225,9 @@ class SysRow(NamedTuple):
     write_mask: int = 0xFFFF_FFFF_FFFF_FFFF
     needs: str = ""
     aarch32: bool = True
+    mcrr: tuple[int, int] | None = None
+    reads: str = ""
+    conditional: bool = False
 
     @property
     def name(self) -> str:
@@ -239,27 +244,27 @@ _SGI = 0x00FF_F1FF_0FFF_FFFF
 
 SYSREGS: tuple[SysRow, ...] = (
     SysRow(SysReg.ICC_PMR_EL1, write_mask=0xFF),
-    SysRow(SysReg.ICC_IAR0_EL1, "RO", "group0"),
+    SysRow(SysReg.ICC_IAR0_EL1, "RO", "group0", reads="acknowledged"),
     SysRow(SysReg.ICC_EOIR0_EL1, "WO", "group0", write_mask=_INTID),
-    SysRow(SysReg.ICC_HPPIR0_EL1, "RO", "group0"),
+    SysRow(SysReg.ICC_HPPIR0_EL1, "RO", "group0", reads="pending"),
     SysRow(SysReg.ICC_BPR0_EL1, "RW", "group0", write_mask=7),
     *(SysRow(SysReg[f"ICC_AP0R{n}_EL1"], "RW", "group0", index=n, write_mask=0xFFFF_FFFF) for n in range(4)),
     *(SysRow(SysReg[f"ICC_AP1R{n}_EL1"], "RW", "group1", index=n, write_mask=0x8000_0000_FFFF_FFFF) for n in range(4)),
-    SysRow(SysReg.ICC_NMIAR1_EL1, "RO", "group1", needs="nmi", aarch32=False),
+    SysRow(SysReg.ICC_NMIAR1_EL1, "RO", "group1", needs="nmi", aarch32=False, reads="acknowledged", conditional=True),
     SysRow(SysReg.ICC_DIR_EL1, "WO", "dir", write_mask=_INTID),
     SysRow(SysReg.ICC_RPR_EL1, "RO"),
-    SysRow(SysReg.ICC_SGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow(SysReg.ICC_ASGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow(SysReg.ICC_SGI0R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False),
-    SysRow(SysReg.ICC_IAR1_EL1, "RO", "group1"),
+    SysRow(SysReg.ICC_SGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False, mcrr=(0, 12)),
+    SysRow(SysReg.ICC_ASGI1R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False, mcrr=(1, 12)),
+    SysRow(SysReg.ICC_SGI0R_EL1, "WO", "sgi", write_mask=_SGI, aarch32=False, mcrr=(2, 12)),
+    SysRow(SysReg.ICC_IAR1_EL1, "RO", "group1", reads="acknowledged"),
     SysRow(SysReg.ICC_EOIR1_EL1, "WO", "group1", write_mask=_INTID),
-    SysRow(SysReg.ICC_HPPIR1_EL1, "RO", "group1"),
+    SysRow(SysReg.ICC_HPPIR1_EL1, "RO", "group1", reads="pending"),
     SysRow(SysReg.ICC_BPR1_EL1, "RW", "group1", write_mask=7),
     SysRow(SysReg.ICC_CTLR_EL1, write_mask=0x43),
     SysRow(SysReg.ICC_SRE_EL1, "RW", "none", write_mask=0),
     SysRow(SysReg.ICC_IGRPEN0_EL1, "RW", "group0", write_mask=1),
     SysRow(SysReg.ICC_IGRPEN1_EL1, "RW", "group1", write_mask=1),
-    SysRow(SysReg.ICC_SRE_EL2, "RW", "none", 2, write_mask=0, needs="el2"),
+    SysRow(SysReg.ICC_SRE_EL2, "RW", "none", 2, write_mask=0, needs="el2", conditional=True),
     SysRow(SysReg.ICC_CTLR_EL3, "RW", "none", 3, write_mask=0x5F, needs="security"),
     SysRow(SysReg.ICC_SRE_EL3, "RW", "none", 3, write_mask=0, needs="security"),
     SysRow(SysReg.ICC_IGRPEN1_EL3, "RW", "none", 3, write_mask=3, needs="security"),

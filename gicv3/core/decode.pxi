@@ -194,9 +194,9 @@ cdef int _load_sysreg(u32 number, row) except -1:
     entry.trap = _TRAPS[row.trap]
     entry.min_el = row.min_el
     entry.index = row.index
-    entry.intid = "IAR" in stem or "HPPIR" in stem
-    entry.acks = "IAR" in stem
-    entry.conditional = stem in ("NMIAR1", "SRE_EL2")
+    entry.intid = row.reads != ""
+    entry.acks = row.reads == "acknowledged"
+    entry.conditional = row.conditional
     sys_index[place] = <u8>number
     return 0
 
