@@ -6,6 +6,22 @@ cdef enum:
     CTLR_ARE = 0x10              # ARE with DS=1, ARE_S in the Secure view, ARE_NS in the Non-secure view
     CTLR_ARE_NS = 0x20
     CTLR_E1NWF = 0x80
+    # GICD_TYPER; ITLinesNumber is in bits 4:0
+    TYPER_ESPI = 1 << 8
+    TYPER_NMI = 1 << 9
+    TYPER_SECURITY = 1 << 10     # SecurityExtn
+    TYPER_MBIS = 1 << 16
+    TYPER_LPIS = 1 << 17
+    TYPER_IDBITS_SHIFT = 19
+    TYPER_A3V_SHIFT = 24
+    TYPER_NO1N = 1 << 25
+    TYPER_RSS = 1 << 26
+    TYPER_ESPI_RANGE_SHIFT = 27
+    # GICM_TYPER; the number of SPIs is in bits 10:0
+    GICM_TYPER_FIRST_SHIFT = 16
+    GICM_TYPER_SR_SHIFT = 29     # the *_SR registers exist
+    GICM_TYPER_CLR = 1 << 30     # the CLRSPI_* registers exist
+    GICM_TYPER_VALID = 0x80000000U
     PART_DIST = 0                # index of GicState.pidr
     PART_REDIST = 1
     PART_MESSAGE = 2
@@ -130,21 +146,21 @@ cdef void gicd_ctlr_write(GicState *s, u64 value, bint secure) noexcept nogil:
 
 
 cdef u64 gicd_typer(GicState *s) noexcept nogil:
-    cdef u64 value = (s.num_spi + 31) // 32 | (s.id_bits - 1) << 19 | s.aff3 << 24    # ITLinesNumber, IDbits, A3V
+    cdef u64 value = (s.num_spi + 31) // 32 | (s.id_bits - 1) << TYPER_IDBITS_SHIFT | s.aff3 << TYPER_A3V_SHIFT
     if has_el3(s) and not s.ds:
-        value |= 1 << 10
+        value |= TYPER_SECURITY
     if s.features & FEAT_LPI:
-        value |= 1 << 17
+        value |= TYPER_LPIS
     if s.num_espi:
-        value |= 1 << 8 | <u64>(s.num_espi // 32 - 1) << 27
+        value |= TYPER_ESPI | <u64>(s.num_espi // 32 - 1) << TYPER_ESPI_RANGE_SHIFT
     if s.features & FEAT_NMI:
-        value |= 1 << 9
+        value |= TYPER_NMI
     if s.features & FEAT_MESSAGE_SPI:
-        value |= 1 << 16
+        value |= TYPER_MBIS
     if not s.features & FEAT_ONE_OF_N:
-        value |= 1 << 25
+        value |= TYPER_NO1N
     if s.features & FEAT_RSS:
-        value |= 1 << 26
+        value |= TYPER_RSS
     return value
 
 
@@ -296,8 +312,9 @@ cdef void gicd_message(GicState *s, u32 kind, u32 intid, bint secure) noexcept n
 
 cdef u64 gicm_read(GicState *s, u32 kind, u32 element) noexcept nogil:
     """The frame of message-based SPIs; its writes act as their GICD twins."""
-    if kind == REG_TYPER:        # Valid, CLR, SR, first SPI, number of SPIs
-        return <u64>1 << 31 | 1 << 30 | <u64>has_el3(s) << 29 | <u64>NUM_PRIVATE << 16 | s.num_spi
+    if kind == REG_TYPER:
+        return (GICM_TYPER_VALID | GICM_TYPER_CLR | <u64>has_el3(s) << GICM_TYPER_SR_SHIFT
+                | <u64>NUM_PRIVATE << GICM_TYPER_FIRST_SHIFT | s.num_spi)
     elif kind == REG_IIDR:
         return s.iidr
     return identification(s, kind, element, PART_MESSAGE)

@@ -1,5 +1,15 @@
 # GICR_*: the RD and SGI frames of one PE. They belong to the always-on domain: they work for absent vCPUs too.
 
+cdef enum:
+    GICR_TYPER_PLPIS = 1
+    GICR_TYPER_DIRECT_LPI = 1 << 3
+    GICR_TYPER_LAST = 1 << 4
+    GICR_TYPER_DPGS = 1 << 5
+    GICR_TYPER_NUMBER_SHIFT = 8          # Processor_Number
+    GICR_TYPER_PPINUM_SHIFT = 27
+    GICR_TYPER_AFFINITY_SHIFT = 32
+
+
 cdef u32 redist_at(GicState *s, u64 address, u64 *distance) noexcept nogil:
     """The PE in whose redistributor an address lies, and how far from its start; NO_PE outside of all."""
     cdef u32 middle
@@ -29,15 +39,16 @@ cdef inline u32 gicr_reach(GicState *s, PeState *p, u32 word, bint secure) noexc
 
 cdef u64 gicr_typer(GicState *s, u32 pe) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
-    cdef u64 value = <u64>cold_of(s, p).affinity << 32 | <u64>(s.num_eppi // 32) << 27 | <u64>pe << 8
+    cdef u64 value = <u64>cold_of(s, p).affinity << GICR_TYPER_AFFINITY_SHIFT | <u64>pe << GICR_TYPER_NUMBER_SHIFT
+    value |= <u64>(s.num_eppi // 32) << GICR_TYPER_PPINUM_SHIFT
     if p.flags & PE_LAST:
-        value |= 1 << 4
+        value |= GICR_TYPER_LAST
     if s.features & FEAT_ONE_OF_N:
-        value |= 1 << 5          # DPGS
+        value |= GICR_TYPER_DPGS
     if s.features & FEAT_LPI:
-        value |= 1               # PLPIS; CommonLPIAff 0: all redistributors share the configuration table
+        value |= GICR_TYPER_PLPIS        # CommonLPIAff 0: all redistributors share the configuration table
     if s.features & FEAT_DIRECT_LPI:
-        value |= 1 << 3
+        value |= GICR_TYPER_DIRECT_LPI
     return value
 
 
