@@ -63,7 +63,8 @@ def _print(report: Report, seconds: float) -> None:
     print(
         f"{report.config.name}: {report.operations} operations in {report.programs} programs, "
         f"{report.acknowledged} interrupts acknowledged, "
-        f"{len(report.differences)} differences outside the table, {seconds:.0f} s",
+        + (f"{report.lpis} of them LPIs, {report.messages} commands and MSIs, " if report.config.its else "")
+        +         f"{len(report.differences)} differences outside the table, {seconds:.0f} s",
         flush=True,
     )
     for name, count in report.hits.most_common():

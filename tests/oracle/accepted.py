@@ -29,7 +29,12 @@ _TABLE = (
         "BPR1 above 7 with 0 in 2:0 fails an assertion at the next Group 1 interrupt; 2:0 kept",
     ),
     Entry("crash-intid", "QEMU crash", "EOIR, DIR of an unimplemented INTID reach outside an array; 1023 instead"),
-    Entry("lpi-identity", "not yet ours", "QEMU announces LPIs: TYPER, PLPIS, CommonLPIAff, CES, PROPBASER, PENDBASER"),
+    Entry("common-lpi-aff", "permitted", "GICR_TYPER.CommonLPIAff is 1 (same Aff3); ours 0 (all PEs)"),
+    Entry("lpi-tables", "QEMU's memory", "EnableLPIs stays 0 where PROPBASER or PENDBASER leave the tables' RAM"),
+    Entry("lpi-fixed", "unpredictable", "PROPBASER, PENDBASER written while LPIs are enabled: ours ignores it"),
+    Entry("lpi-res0", "permitted", "PROPBASER, PENDBASER keep RES0 bits and PTZ, which ours reads as 0; written as 0"),
+    Entry("its-typer", "permitted", "GITS_TYPER: entries of 12 bytes, CIL=1 with 16 bits; ours 8, CIL=0: 16 bits"),
+    Entry("its-quiescent", "permitted", "GITS_CTLR.Quiescent is 1 while enabled, UNKNOWN before GICv4.1; ours 0"),
     Entry("waker", "QEMU lacks it", "a sleeping PE still gets interrupts; WAKER.ProcessorSleep is only ever written 0"),
     Entry("priority-bits", "QEMU defect", "IPRIORITYR keeps unimplemented priority bits; writes have them 0"),
     Entry(

@@ -53,6 +53,9 @@ CONFIGS = {
         Config("ds0-smp4", 4, secure=True),
         Config("ds0-smp4-p8", 4, secure=True, priority_bits=8),
         Config("ds0-smp4-el2", 4, secure=True, el2=True),
+        Config("its-smp1", 1, its=True),
+        Config("its-smp4", 4, its=True),
+        Config("its-ds0-smp4", 4, secure=True, its=True),
         Config("ds1-smp4-el3", 4, secure=True, sets_ds=True),
     )
 }

@@ -9,9 +9,25 @@ from typing import NamedTuple
 
 from .configs import Config
 from .generate import Generator
-from .ops import GICD_BASE, GICD_CTLR_DS, GICR_BASE, GICR_STRIDE, Kind, Op, Result, block, decode, encode, reg_name
+from .generate_its import ItsGenerator
+from .ops import (
+    FIRST_LPI,
+    GICD_BASE,
+    GICD_CTLR_DS,
+    GICR_BASE,
+    GICR_STRIDE,
+    Kind,
+    Op,
+    Result,
+    block,
+    decode,
+    encode,
+    is_special,
+    reg_name,
+)
 from .qemu import Qemu
-from .rules import Step, steps
+from .rules import steps
+from .step import Step
 from .subject import Subject
 
 FIELDS = ("value", "esr", "fault_el", "isr", "phase", "taken")
@@ -38,12 +54,15 @@ class Difference:
 
 @dataclass
 class Report:
-    """What was run: operations executed on both sides, hits by entry, the differences (at most one a program)."""
+    """What was run: operations executed on both sides, interrupts acknowledged and how many of them LPIs, commands and
+    MSIs of the ITS, hits by entry, the differences (at most one a program)."""
 
     config: Config
     operations: int = 0
     programs: int = 0
     acknowledged: int = 0
+    lpis: int = 0
+    messages: int = 0
     hits: Counter[str] = field(default_factory=Counter)
     differences: list[tuple[int, Difference]] = field(default_factory=list)
 
@@ -57,11 +76,13 @@ def beginning(config: Config) -> list[Op]:
 
 class Outcome(NamedTuple):
     """One program run: the first difference that no rule accepts (None: all equal), operations executed, how many of
-    them acknowledged an interrupt, and the entries met up to the difference."""
+    them acknowledged an interrupt and an LPI, commands and MSIs, and the entries met up to the difference."""
 
     difference: Difference | None
     operations: int
     acknowledged: int
+    lpis: int
+    messages: int
     hits: Counter[str]
 
 
@@ -97,12 +118,13 @@ def compare(qemu: Qemu, program: Sequence[Op], choices: Mapping[str, str] | None
             continue
         difference = Difference(step.op, mine, other, tuple(program[: max(origin[index], 0)]))
         break
-    acknowledged = sum(
-        1
+    acknowledged = [
+        result.value
         for op, result in zip(ops, theirs)
-        if op.kind == Kind.MRS and op.flags and result.phase and result.value < 1020
-    )
-    return Outcome(difference, len(ops), acknowledged, hits)
+        if op.kind == Kind.MRS and op.flags and result.phase and not is_special(result.value)
+    ]
+    lpis = sum(1 for intid in acknowledged if intid >= FIRST_LPI)
+    return Outcome(difference, len(ops), len(acknowledged), lpis, subject.messages(), hits)
 
 
 def run(
@@ -117,11 +139,13 @@ def run(
     report = Report(qemu.config)
     while report.operations < operations and len(report.differences) < stop_at:
         program_seed = seed + report.programs
-        program = Generator(qemu.config, program_seed, length).program()
+        program = (ItsGenerator if qemu.config.its else Generator)(qemu.config, program_seed, length).program()
         outcome = compare(qemu, program, choices)
         report.programs += 1
         report.operations += outcome.operations
         report.acknowledged += outcome.acknowledged
+        report.lpis += outcome.lpis
+        report.messages += outcome.messages
         report.hits.update(outcome.hits)
         if outcome.difference is not None:
             report.differences.append((program_seed, outcome.difference))

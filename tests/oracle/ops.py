@@ -13,7 +13,7 @@ HOST_CPU = 0xFFFF
 RING_SLOTS = 8
 
 PUSH = 1
-"""Flag: what is read (if below 1020) goes on the PE's ring of acknowledged INTIDs."""
+"""Flag: what is read, unless a special INTID (`is_special`), goes on the PE's ring of acknowledged INTIDs."""
 USE = 2
 """Flag: the value written is the ring entry `depth` below the top, 1023 when there is none."""
 POP = 4
@@ -150,10 +150,25 @@ ICC = {
 _REG_NAMES = {encoding: name for name, encoding in ICC.items()}
 
 GICD_BASE = 0x0800_0000
+GITS_BASE = 0x0808_0000
+TRANSLATER = 0x0809_0040
 GICD_CTLR_DS = 1 << 6
 GICR_BASE = 0x080A_0000
 GICR_STRIDE = 0x2_0000
 SGI_FRAME = 0x1_0000
+
+RAM_BASE = 0x4000_0000
+TABLES = 0x4180_0000
+"""The guest's tables of LPIs and of the ITS: RAM that no program is in, zero when a program starts."""
+TABLES_SIZE = 8 << 20
+
+
+FIRST_LPI = 8192
+
+
+def is_special(intid: int) -> bool:
+    """Whether an INTID that an acknowledge returned says that there was nothing to acknowledge."""
+    return 1020 <= intid <= 1023
 
 
 def reg_name(encoding: int) -> str:
@@ -164,18 +179,26 @@ def reg_name(encoding: int) -> str:
 
 def address_name(address: int) -> str:
     """Frame and offset of an absolute address."""
+    if address >= RAM_BASE:
+        return f"RAM+{address - RAM_BASE:#x}"
     if address >= GICR_BASE:
         index, offset = divmod(address - GICR_BASE, GICR_STRIDE)
         frame, offset = ("SGI", offset - SGI_FRAME) if offset >= SGI_FRAME else ("RD", offset)
         return f"{frame}[{index}]+{offset:#x}"
+    if address >= GITS_BASE:
+        return f"GITS+{address - GITS_BASE:#x}"
     return f"GICD+{address - GICD_BASE:#x}"
 
 
 def block(address: int) -> str:
     """The 128-byte block of a frame that an address is in, about one kind of register; the same for every PE."""
+    if address >= RAM_BASE:
+        return "RAM"
     if address >= GICR_BASE:
         offset = (address - GICR_BASE) % GICR_STRIDE
         return f"GICR+{offset & ~0x7F:#x}"
+    if address >= GITS_BASE:
+        return f"GITS+{(address - GITS_BASE) & ~0x7:#x}"
     return f"GICD+{(address - GICD_BASE) & ~0x7F:#x}"
 
 

@@ -23,22 +23,21 @@ from typing import Any
 import numpy as np
 
 from .configs import SPIS, Config
-from .ops import QUEUE_DTYPE, Kind, Op, Result, decode, encode
+from .ops import QUEUE_DTYPE, RAM_BASE, TABLES, TABLES_SIZE, Kind, Op, Result, decode, encode
 
 BINARY = "qemu-system-aarch64"
 VERSION = "7.2"
 """The version that the table of accepted differences was written for."""
 IMAGE = Path(__file__).parent / "agent" / "agent.bin"
 
-_RAM_BASE = 0x4000_0000
 _RAM_SIZE = 32 << 20
 _ENTRY = 0x4020_0000
-_HEADER = 0x4021_0000 - _RAM_BASE
-_OPS = 0x4040_0000 - _RAM_BASE
+_HEADER = 0x4021_0000 - RAM_BASE
+_OPS = 0x4040_0000 - RAM_BASE
 _END = 0x040
 _NCPU = 0x080
 _READY = 0x100
-MAX_OPS = (_RAM_SIZE - _OPS) // QUEUE_DTYPE.itemsize
+MAX_OPS = (TABLES - RAM_BASE - _OPS) // QUEUE_DTYPE.itemsize
 
 _SPIN_SECONDS = 200e-6
 _STALL_SECONDS = 20.0
@@ -198,6 +197,8 @@ class Qemu:
         self._ready[:] = 0
         self._end[0] = 0
         self._pc[0] = 0
+        if self.config.its:
+            self._memory[TABLES - RAM_BASE :][:TABLES_SIZE] = 0
         self._command("system_reset")
         self._wait_ready()
 

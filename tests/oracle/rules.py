@@ -7,16 +7,18 @@ QEMU's. Whatever no rule accepts is a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
+from . import rules_its
 from .configs import SPIS, Config
 from .ops import (
     GICD_BASE,
     GICD_CTLR_DS,
     GICR_BASE,
     GICR_STRIDE,
+    GITS_BASE,
     ICC,
+    RAM_BASE,
     READ_SIZE,
     SCR_NS,
     SGI_FRAME,
@@ -27,22 +29,8 @@ from .ops import (
     World,
 )
 from .qemu_limits import harmless
+from .step import Accept, Rule, Step, rewritten
 from .subject import ESR_UNDEFINED, ISR_F, ISR_I, Subject
-
-Accept = Callable[[Result, Result], tuple[str, ...]]
-"""The entries that together explain the difference between ours and QEMU's; empty: unexplained."""
-
-
-class Step(NamedTuple):
-    """An operation that both sides execute: in place of another (`changed` names the entry), with what it may show.
-
-    Where `theirs` is given QEMU executes that, and the core has to answer as if it had been asked the same.
-    """
-
-    op: Op
-    accept: Accept | None = None
-    changed: str | None = None
-    theirs: Op | None = None
 
 
 def steps(subject: Subject, op: Op) -> Iterable[Step]:
@@ -68,12 +56,15 @@ def _ruled(subject: Subject, op: Op) -> Iterable[Step]:
     return rule(subject, op) if rule else (Step(op),)
 
 
-_Rule = Callable[[Subject, Op], Iterable[Step]]
-_Rules = dict[str, list[tuple[int, int, _Rule]]]
+_Rules = dict[str, list[tuple[int, int, Rule]]]
 
 
-def _rule_at(rules: _Rules, address: int) -> _Rule | None:
-    if address < GICR_BASE:
+def _rule_at(rules: _Rules, address: int) -> Rule | None:
+    if address >= RAM_BASE:
+        return None
+    if GITS_BASE <= address < GICR_BASE:
+        frame, offset = "GITS", address - GITS_BASE
+    elif address < GICR_BASE:
         frame, offset = "GICD", address - GICD_BASE
     else:
         offset = (address - GICR_BASE) % GICR_STRIDE
@@ -82,10 +73,6 @@ def _rule_at(rules: _Rules, address: int) -> _Rule | None:
         if first <= offset <= last:
             return rule
     return None
-
-
-def _rewritten(op: Op, value: int, entry: str) -> Iterable[Step]:
-    return (Step(op),) if value == op.value else (Step(op._replace(value=value), changed=entry),)
 
 
 def _base(config: Config, ns: bool = True) -> World:
@@ -321,7 +308,7 @@ def _sgi1r(subject: Subject, op: Op) -> Iterator[Step]:
         yield Step(equal, _lines_only(*names))
 
 
-_MSR_RULES: dict[int, _Rule] = {
+_MSR_RULES: dict[int, Rule] = {
     ICC["ICC_BPR0_EL1"]: _no_crash,
     ICC["ICC_BPR1_EL1"]: _no_crash,
     ICC["ICC_EOIR0_EL1"]: _end_of_interrupt,
@@ -332,7 +319,7 @@ _MSR_RULES: dict[int, _Rule] = {
     ICC["ICC_SGI1R_EL1"]: _sgi1r,
     ICC["ICC_SRE_EL2"]: _sre_el2,
 }
-_MRS_RULES: dict[int, _Rule] = {
+_MRS_RULES: dict[int, Rule] = {
     ICC["ICC_IAR0_EL1"]: _acknowledge,
     ICC["ICC_IAR1_EL1"]: _acknowledge,
     ICC["ICC_CTLR_EL1"]: _read_ctlr,
@@ -345,7 +332,7 @@ _MRS_RULES: dict[int, _Rule] = {
 
 
 def _waker(subject: Subject, op: Op) -> Iterable[Step]:
-    return _rewritten(op, op.value & ~2, "waker")
+    return rewritten(op, op.value & ~2, "waker")
 
 
 def _priority(subject: Subject, op: Op) -> Iterable[Step]:
@@ -357,41 +344,21 @@ def _priority(subject: Subject, op: Op) -> Iterable[Step]:
     if non_secure:
         bits -= 1
     lane = 0xFF << (8 - bits) & 0xFF
-    return _rewritten(op, op.value & int.from_bytes(bytes([lane] * 8), "little"), "priority-bits")
+    return rewritten(op, op.value & int.from_bytes(bytes([lane] * 8), "little"), "priority-bits")
 
 
 def _no_ap_sign(op: Op) -> Iterable[Step]:
     """Priorities 0x3E, 0x3F, 0x7E, 0x7F: their AP bit 31 may be in a Non-secure AP1R0 or 1, and QEMU drops a repair."""
     lanes = op.value.to_bytes(8, "little")
     changed = bytes(lane & ~2 if lane & 0xBE == 0x3E else lane for lane in lanes)
-    return _rewritten(op, int.from_bytes(changed, "little"), "ap-sign")
-
-
-def _lpi_bits(mask: int) -> _Rule:
-    """A register whose bits in `mask` speak of LPIs."""
-
-    def rule(subject: Subject, op: Op) -> Iterable[Step]:
-        here = mask >> 8 * (op.address & 7 if mask >> 32 else op.address & 3)
-
-        def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
-            same = not ours.value & here and ours == theirs._replace(value=theirs.value & ~here)
-            return ("lpi-identity",) if same else ()
-
-        return (Step(op, accept),)
-
-    return rule
-
-
-def _no_lpis(subject: Subject, op: Op) -> Iterable[Step]:
-    return _rewritten(op, op.value & ~1, "lpi-identity")
+    return rewritten(op, int.from_bytes(changed, "little"), "ap-sign")
 
 
 def _read_typer(subject: Subject, op: Op) -> Iterable[Step]:
     def accept(ours: Result, theirs: Result) -> tuple[str, ...]:
-        if op.kind != Kind.R32 or theirs.value & 0x2001F != 0x20000 | SPIS // 32 - 1:
+        if op.kind != Kind.R32 or theirs.value & 0x1F != SPIS // 32 - 1:
             return ()
-        same = ours == theirs._replace(value=(theirs.value & ~0x20000) + 1)
-        return ("lpi-identity", "typer-lines") if same else ()
+        return ("typer-lines",) if ours == theirs._replace(value=theirs.value + 1) else ()
 
     return (Step(op, accept),)
 
@@ -424,15 +391,19 @@ def _icfgr(subject: Subject, op: Op) -> Iterable[Step]:
 
 _WRITE_RULES: _Rules = {
     "GICD": [(0x400, 0x7FF, _priority), (0xC00, 0xCFF, _icfgr)],
-    "RD": [(0x0, 0x3, _no_lpis), (0x10, 0x17, _waker)],
+    "RD": [
+        (0x0, 0x3, rules_its.write_gicr_ctlr),
+        (0x10, 0x17, _waker),
+        (0x70, 0x7F, rules_its.write_lpi_base),
+    ],
+    "GITS": [],
     "SGI": [(0x400, 0x41F, _priority)],
 }
 _READ_RULES: _Rules = {
     "GICD": [(0x4, 0x7, _read_typer), (0x6100, 0x7FDF, _read_irouter)],
     "RD": [
-        (0x0, 0x3, _lpi_bits(3)),
-        (0x8, 0xF, _lpi_bits(3 << 24 | 1)),
-        (0x70, 0x7F, _lpi_bits((1 << 64) - 1)),
+        (0x8, 0xF, rules_its.read_gicr_typer),
     ],
+    "GITS": [(0x0, 0x3, rules_its.read_gits_ctlr), (0x8, 0xF, rules_its.read_gits_typer)],
     "SGI": [],
 }

@@ -16,17 +16,21 @@ from .ops import (
     HCR_IMO,
     POP,
     PUSH,
+    RAM_BASE,
     READ_SIZE,
     RING_SLOTS,
     SCR_FIQ,
     SCR_IRQ,
     SCR_NS,
+    TABLES,
+    TABLES_SIZE,
     USE,
     WRITE_SIZE,
     Kind,
     Op,
     Result,
     World,
+    is_special,
 )
 
 _OP0 = 3 << 14
@@ -71,9 +75,14 @@ class Subject:
                 priority_bits=config.priority_bits,
                 security=config.secure,
                 el2=config.el2,
+                lpis=True,
+                lpi_invalidate=False,
+                its=int(config.its),
                 **({name: value for name, (value, _) in CHOICES.items()} | dict(choices or {})),
             )
         )
+        if config.its:
+            self.gic.memory.map(TABLES, bytearray(TABLES_SIZE))
         self._base_el = config.base_el
         self.ds = not config.secure
         self._lines = memoryview(self.gic.lines)
@@ -109,6 +118,8 @@ class Subject:
                 esr, fault_el = ESR_UNDEFINED, world.el
             else:
                 esr, fault_el = access.syndrome, access.target_el
+        elif op.address >= RAM_BASE:
+            value = self._access_memory(op, value)
         elif kind in READ_SIZE:
             value = gic.mmio_read(op.address, READ_SIZE[kind], None, cpu)
         elif kind in WRITE_SIZE:
@@ -119,7 +130,7 @@ class Subject:
             taken = self._taken_here(cpu, world)
 
         if not esr:
-            if flags & PUSH and value < 1020:
+            if flags & PUSH and not is_special(value):
                 ring.push(value)
             if flags & POP:
                 ring.pop()
@@ -127,6 +138,18 @@ class Subject:
         if late:
             return Result(value, esr, fault_el, 0, 1, late)
         return Result(value, esr, fault_el, self.isr(cpu), 2, taken)
+
+    def _access_memory(self, op: Op, value: int) -> int:
+        """A load from the tables, or a store of `value` to them."""
+        if op.kind in WRITE_SIZE:
+            self.gic.memory.write(op.address, value.to_bytes(WRITE_SIZE[op.kind], "little"))
+            return value
+        return int.from_bytes(self.gic.memory.read(op.address, READ_SIZE[op.kind]), "little")
+
+    def messages(self) -> int:
+        """Commands and MSIs that the ITS has had."""
+        counts = [its.counters() for its in self.gic.its]
+        return sum(count["commands"] + count["msis"] for count in counts)
 
     def gicd(self, offset: int) -> int:
         """A Distributor word as Secure software reads it."""

@@ -7,22 +7,35 @@ import pytest
 from .accepted import ENTRIES
 from .configs import CONFIGS
 from .differ import compare
-from .ops import GICD_BASE, GICR_BASE, PUSH, SCR_FIQ, USE, Kind
+from .ops import GICD_BASE, GICR_BASE, GITS_BASE, PUSH, SCR_FIQ, TABLES, USE, Kind
 from .qemu import OracleError, Qemu
 from .writer import SGI, Writer
 
 pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("qemu_installed")]
 
 
+ALL = (1 << 64) - 1
+
+
 def _on(config: str) -> Writer:
     return Writer(CONFIGS[config])
+
+
+def _with_lpis() -> Writer:
+    writer = _on("its-smp1").write(GICR_BASE + 0x70, TABLES | 15, Kind.W64)
+    return writer.write(GICR_BASE + 0x78, TABLES + 0x1_0000, Kind.W64).write(GICR_BASE, 1)
 
 
 def _programs() -> dict[str, Writer]:
     programs = {
         "crash-bpr": _on("ds1-smp1").ready(1).msr("ICC_BPR1_EL1", 8).write(SGI + 0x200, 1).mrs("ICC_IAR1_EL1"),
         "crash-intid": _on("ds1-smp1").msr("ICC_DIR_EL1", 5000),
-        "lpi-identity": _on("ds1-smp1").read(GICR_BASE).read(GICR_BASE + 8, Kind.R64),
+        "common-lpi-aff": _on("ds1-smp1").read(GICR_BASE + 8, Kind.R64).read(GICR_BASE + 8),
+        "lpi-tables": _on("ds1-smp1").write(GICR_BASE, 1).read(GICR_BASE),
+        "lpi-res0": _on("ds1-smp1").write(GICR_BASE + 0x70, ALL, Kind.W64).write(GICR_BASE + 0x7C, ALL >> 32),
+        "lpi-fixed": _with_lpis().write(GICR_BASE + 0x70, TABLES, Kind.W64).read(GICR_BASE + 0x70, Kind.R64),
+        "its-typer": _on("its-smp1").read(GITS_BASE + 8, Kind.R64).read(GITS_BASE + 8).read(GITS_BASE + 12),
+        "its-quiescent": _on("its-smp1").read(GITS_BASE).write(GITS_BASE, 1).read(GITS_BASE),
         "waker": _on("ds1-smp1").write(GICR_BASE + 0x14, 2),
         "priority-bits": _on("ds1-smp1").write(SGI + 0x400, 0xFFFFFFFF).read(SGI + 0x400),
         "typer-lines": _on("ds1-smp1").read(GICD_BASE + 4),
@@ -79,7 +92,6 @@ def _programs() -> dict[str, Writer]:
 
 PROGRAMS = _programs()
 COMPANIONS = {
-    "typer-lines": {"lpi-identity"},
     "ctlr-el3-nds": {"ctlr-idbits"},
     "ctlr-el3-el1s": {"ctlr-el3-nds", "ctlr-idbits"},
 }

@@ -20,7 +20,7 @@
 //   +0x28 u64 value out   +0x30 u64 ESR, bits 63:60 the EL that took the exception (0: none)
 //   +0x38 u16 ISR_EL1 after the operation; u8 at +0x3c phase (0 not started, 1 started, 2 finished);
 //         u8 at +0x3d interrupts taken: bit 2 * EL for an IRQ to that EL, bit 2 * EL + 1 for an FIQ
-// flags: 1 push what was read (if below 1020) on the ring; 2 the value in is the ring entry `depth` below the top
+// flags: 1 push what was read (if it is no special INTID) on the ring; 2 the value in is the ring entry `depth` below the top
 //        (1023: none); 4 pop the ring.
 
 #define HEADER          0x40210000
@@ -283,8 +283,10 @@ done:
         ldr     x5, [x29]
         tbz     w3, #FLAG_PUSH, 2f
         cmp     x0, #1020
-        b.hs    2f
-        and     x6, x5, #7
+        b.lo    5f
+        cmp     x0, #1023
+        b.ls    2f
+5:      and     x6, x5, #7
         add     x6, x6, #1
         str     x0, [x29, x6, lsl #3]
         add     x5, x5, #1
