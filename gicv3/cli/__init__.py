@@ -6,6 +6,15 @@ import sys
 def main() -> None:
     """Run the command line; exits the process with its status."""
     try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(f"gicv3: {error.strerror or error}")
+
+
+def _run() -> None:
+    try:
         import rich  # noqa: F401
 
         from gicv3.cli.app import app

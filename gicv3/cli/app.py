@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,17 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep `gicv3` a command with subcommands, however few there are."""
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print versions, as the command version does.")] = False,
+) -> None:
+    if version:
+        show_version()
+        raise typer.Exit()
 
 
 @app.command(name="version")
@@ -32,12 +38,12 @@ def show_version() -> None:
     typer.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in ("numpy", "unicorn"):
         try:
-            typer.echo(f"{package} {version(package)}")
+            typer.echo(f"{package} {version_of(package)}")
         except PackageNotFoundError:
             typer.echo(f"{package} not installed")
 
 
-@app.command()
+@app.command(short_help="See vCPUs come and go under a running guest.")
 def demo(
     interrupts: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Interrupts that each vCPU has to take in each phase.")
@@ -61,7 +67,7 @@ def demo(
     raise typer.Exit(run(interrupts, quantum, plain))
 
 
-@app.command()
+@app.command(short_help="Run a guest, its UART on the terminal.")
 def run(
     image: Annotated[
         Path | None, typer.Argument(help="An ELF file or a flat image, entered at its start.", exists=True)
@@ -75,7 +81,8 @@ def run(
     smp: Annotated[str, typer.Option(help="vCPUs at the start, and possible ones: N or N,maxcpus=M.")] = "1",
     memory: Annotated[int, typer.Option(min=1, max=65536, help="MiB of RAM.")] = 256,
     plug_at: Annotated[
-        list[float] | None, typer.Option(help="Seconds of guest time after which a vCPU is plugged. May be repeated.")
+        list[float] | None,
+        typer.Option(metavar="SECONDS", help="Seconds of guest time after which a vCPU is plugged. May be repeated."),
     ] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which it is ended, with 124.")] = None,
     quantum: Annotated[
@@ -103,11 +110,14 @@ def run(
     raise typer.Exit(play(options))
 
 
-@app.command()
+@app.command(short_help="Serve QMP for a machine without a guest.")
 def qmp(
     listen: Annotated[
         list[str],
-        typer.Option(help="unix:PATH, a socket file for its owner only, or tcp:127.0.0.1:PORT. May be repeated."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="unix:PATH, a socket file for its owner only, or tcp:127.0.0.1:PORT. May be repeated.",
+        ),
     ],
     cpus: Annotated[int, typer.Option(min=1, max=65536, help="vCPUs at the start.")] = 1,
     max_cpus: Annotated[int, typer.Option(min=1, max=65536, help="Possible vCPUs.")] = 8,
@@ -127,7 +137,7 @@ def qmp(
     raise typer.Exit(run(listen, cpus, max_cpus, guest, unplug_timeout))
 
 
-@app.command()
+@app.command(short_help="Plug and unplug vCPUs at random; shrink what fails.")
 def stress(
     max_cpus: Annotated[int, typer.Option(min=2, max=65536, help="Possible vCPUs.")] = 256,
     cycles: Annotated[int, typer.Option(min=1, help="Unplugs after which a run ends.")] = 10_000,
@@ -158,7 +168,7 @@ def stress(
     raise typer.Exit(run(config, seeds, jobs, report))
 
 
-@app.command()
+@app.command(short_help="Measure how fast this installation is.")
 def bench(
     sizes: Annotated[str, typer.Option(help="Numbers of vCPUs, with commas.")] = "1,64,512,4096,65536",
     samples: Annotated[int, typer.Option(min=3, max=1000, help="Samples of each number.")] = 9,
@@ -184,6 +194,9 @@ def bench(
         except ModuleNotFoundError:
             typer.echo("--plot needs matplotlib: pip install 'gicv3[cli,plot]'", err=True)
             raise typer.Exit(1) from None
+    from gicv3.bench import QUESTIONS
     from gicv3.cli.bench import run
 
+    if not any(only.lower() in question.lower() for question in QUESTIONS):
+        raise typer.BadParameter(f"must be part of one of {', '.join(QUESTIONS)}, got {only!r}", param_hint="--only")
     run(counts, samples, only, as_json, plot)

@@ -41,6 +41,8 @@ SLICE = 5_000
 """Counter ticks between two looks at the guest."""
 IDLE = 0xFF
 """ICC_RPR_EL1 while no interrupt is active."""
+WIDTH = 80
+"""Columns that the live table needs."""
 REFRESH = 0.1
 """Host seconds between two pictures of the live table."""
 PATIENCE = 20_000_000
@@ -304,8 +306,10 @@ def _rate(demo: Demo) -> str:
 def run(interrupts: int, quantum: int, plain: bool) -> int:
     """Play the demo and print it. Returns: the exit status."""
     console = Console(highlight=False)
+    if narrow := console.width < WIDTH:
+        console.width = WIDTH  # longer lines than the terminal's lose nothing
     try:
-        if plain or not console.is_terminal:
+        if plain or narrow or not console.is_terminal:
             verdict = _play_plain(console, interrupts, quantum)
         else:
             verdict = _play_live(console, interrupts, quantum)

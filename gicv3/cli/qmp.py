@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Sequence
 
-from gicv3 import GicError
+from gicv3 import ConfigError, GicError
 from gicv3.machine import VirtMachine
 from gicv3.policy import HotplugPolicy
 from gicv3.qmp import QmpServer
@@ -17,8 +18,11 @@ def run(listen: Sequence[str], cpus: int, max_cpus: int, answer: Answer, timeout
     """Serve until a client sends quit, or a signal to end comes. Returns: the exit status."""
     try:
         asyncio.run(_serve(listen, cpus, max_cpus, answer, timeout))
+    except ConfigError as error:
+        print(f"gicv3 qmp: {error}", file=sys.stderr)
+        return 2
     except (GicError, OSError) as error:
-        print(f"FAILED: {error}")
+        print(f"gicv3 qmp: {error}", file=sys.stderr)
         return 1
     return 0
 

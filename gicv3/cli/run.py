@@ -96,9 +96,7 @@ def _make(options: Options) -> UnicornMachine:
     machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB)
     if options.kernel is not None:
         initrd = options.initrd.read_bytes() if options.initrd else b""
-        guest = linux(
-            machine, options.kernel.read_bytes(), initrd=initrd, append=options.append, acpi=options.acpi
-        )
+        guest = linux(machine, options.kernel.read_bytes(), initrd=initrd, append=options.append, acpi=options.acpi)
     else:
         assert options.image is not None
         guest = load(options.image.read_bytes(), options.load_address)

@@ -12,6 +12,8 @@ from pathlib import Path
 from gicv3.errors import ConfigError
 
 BACKLOG = 16
+MAX_PATH = 107
+"""Bytes of a socket file's path on Linux: sun_path without its end."""
 
 
 class Listener:
@@ -77,7 +79,14 @@ def _unix(path: str) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, error.strerror or str(error), path) from None
+        if error.errno is None:  # what Python itself says of a path that does not fit into an address
+            raise ConfigError(
+                f"a socket's path must have at most {MAX_PATH} bytes, got {len(os.fsencode(path))}"
+            ) from None
+        reason = error.strerror or str(error)
+        if Path(path).exists() and not Path(path).is_socket():
+            reason = "it exists and is no socket"
+        raise OSError(error.errno, reason, path) from None
     return listener
 
 
