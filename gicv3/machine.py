@@ -368,19 +368,20 @@ class VirtMachine(CpuHotplugHandler, RunControl):
 
         Raises: GicError naming what is broken. Cost: proportional to `max_cpus`.
         """
-        gic = self.gic
+        gic, cpus, slots = self.gic, self._cpus, range(self.max_cpus)
         gic.check()
-        for index in range(self.max_cpus):
-            cpu = self._cpus.get(index)
-            if gic.is_accessible(index) != (cpu is not None) or gic.cpu(index) is not cpu:
-                raise GicError(f"slot {index} holds {cpu!r}, the GIC cpuif {gic.cpu(index)!r}")
-        for index, cpu in self._cpus.items():
+        for index, accessible, holder in zip(slots, map(gic.is_accessible, slots), map(gic.cpu, slots), strict=True):
+            cpu = cpus.get(index)
+            if accessible != (cpu is not None) or holder is not cpu:
+                raise GicError(f"slot {index} holds {cpu!r}, the GIC cpuif {holder!r}")
+        for index, cpu in cpus.items():
             if cpu.cpu_index != index or cpu.mp_affinity != gic.affinity(index):
                 raise GicError(f"slot {index} holds {cpu!r} of affinity {cpu.mp_affinity:#x}")
-            if cpu.gicv3state != gic.pe[index] or cpu.sysregs is None or not cpu.wired:
+            state = cpu.gicv3state
+            if state is None or state.index != index or state.gic is not gic or cpu.sysregs is None or not cpu.wired:
                 raise GicError(f"{cpu!r} is plugged, but not associated and wired")
         for name, cpu in self._devices.items():
-            if self._cpus.get(cpu.cpu_index) is not cpu or name not in (cpu.id, cpu.qom_path):
+            if cpus.get(cpu.cpu_index) is not cpu or name != (cpu.qom_path if cpu.id is None else cpu.id):
                 raise GicError(f"the name {name!r} is that of {cpu!r}, which is not plugged by it")
         if len(self._devices) != sum(cpu.id is not None or cpu.anonymous >= 0 for cpu in self._cpus.values()):
             raise GicError("a vCPU added as a device has no name")

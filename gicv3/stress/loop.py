@@ -72,18 +72,19 @@ def _run_steps(config: StressConfig, record: Recorder) -> Report:
 
     sample()
     checked, do = 0, world.do
-    next_check = config.check_every
+    next_check = min(config.check_every, config.cycles)
     for number, step in enumerate(generate(config)):
         try:
             do(step)
-            if world.operations < next_check and world.cycles < config.cycles:
+            if world.operations < next_check:
                 continue
             world.check()
         except Exception as error:
             sample()
             return record.report(number + 1, world.cycles, _locate(config, checked, number, error))
         checked = number + 1
-        next_check = world.operations + config.check_every
+        # No cycle is done in less than an operation: the run is looked at before it can be over.
+        next_check = world.operations + max(1, min(config.check_every, config.cycles - world.cycles))
         if sample() or world.cycles >= config.cycles:
             return record.report(number + 1, world.cycles)
     raise AssertionError("steps never end")
