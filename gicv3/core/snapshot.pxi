@@ -345,7 +345,7 @@ cdef str saved_fault(Gic gic):
             return f"context of PE {pe} is a state that it has not"
         if max(c.rwp_left, c.uwp_left, c.waker_left) > s.settle_steps:
             return f"PE {pe} settles for longer than settle_steps, {s.settle_steps}"
-        if (p.marks & MARK_SETTLING != 0) != (c.rwp_left or c.uwp_left or c.waker_left):
+        if (p.marks & MARK_SETTLING != 0) != (c.rwp_left | c.uwp_left | c.waker_left != 0):
             return f"pe.settling and the steps left of PE {pe} disagree"
         if c.waker_left == 0 if c.waker == WAKER_SLEEP or c.waker == WAKER_CHILDREN else c.waker_left and not c.waker:
             return f"pe.waker and pe.waker_left of PE {pe} disagree"
