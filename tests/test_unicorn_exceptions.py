@@ -8,7 +8,7 @@ from unicorn import arm64_const as reg
 from unicorn_code import words
 from unicorn_rig import CODE, IRQ_EL1H, OFF, REPORT, SYNC_EL0, SYNC_EL1H, VECTORS, WINDOW, boot, put, x
 
-from gicv3.unicorn import Stop
+from gicv3.unicorn import Stop, UnicornError, known
 
 pytestmark = pytest.mark.guest
 
@@ -85,6 +85,15 @@ FAULTS = {
     "SCR_EL3": (words("""
         d53e1101  mrs x1, S3_6_C1_C1_0
     """), 0x0200_0000, None, CODE),
+    "ICC_AP1R3_EL1, which needs more priority bits": (words("""
+        d538c960  mrs x0, S3_0_C12_C9_3
+    """), 0x0200_0000, None, CODE),
+    "ICC_EOIR1_EL1, which is read": (words("""
+        d538cc20  mrs x0, S3_0_C12_C12_1
+    """), 0x0200_0000, None, CODE),
+    "ICC_IAR1_EL1, which is written": (words("""
+        d518cc00  msr S3_0_C12_C12_0, x0
+    """), 0x0200_0000, None, CODE),
     "svc": (words("""
         d40000e1  svc #7
     """), 0x5600_0007, None, CODE + 4),
@@ -146,3 +155,34 @@ def test_id_registers_tell_of_the_gic_and_of_no_higher_exception_level() -> None
     with boot(ID_REGISTERS + OFF) as engine:
         engine.run()
         assert (x(engine, 1), x(engine, 2), x(engine, 3)) == (0x0100_0011, 0x8000_0000, 4)
+
+
+READ_ON = words("""
+    aa0003f3  mov x19, x0
+    d538cc01  mrs x1, S3_0_C12_C12_0      // ICC_IAR1_EL1
+    d538cb62  mrs x2, S3_0_C12_C11_3      // ICC_RPR_EL1
+    d5384603  mrs x3, S3_0_C4_C6_0        // ICC_PMR_EL1
+    d518cc21  msr S3_0_C12_C12_1, x1      // ICC_EOIR1_EL1
+    d538cb64  mrs x4, S3_0_C12_C11_3
+    d5184600  msr S3_0_C4_C6_0, x0
+    d5384605  mrs x5, S3_0_C4_C6_0
+""")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_icc_registers_read_on_in_a_row_whether_unicorn_is_told_of_them_or_not(
+    told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.setattr(known, "VERSION", "another")
+    with boot(READ_ON + OFF, x0=0xA0) as engine:
+        engine.gic.set_spi(40, True)
+        assert engine.run(1000) is Stop.OFF
+        assert [x(engine, number) for number in range(1, 6)] == [40, 0, 0xF8, 0xFF, 0xA0]
+        assert engine.instructions == 11
+
+
+def test_a_unicorn_that_does_not_take_a_definition_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "_MARK", 1 << 64)
+    with pytest.raises(UnicornError, match="S3_0_C4_C6_0"):
+        boot(OFF)

@@ -172,6 +172,29 @@ def test_frames_are_mapped_where_the_configuration_says() -> None:
     assert gic.dist["GICD_IPRIORITYR", 10] == 0xA0
 
 
+READ_FIXED = words("""
+    d2a10000  mov x0, #0x08000000
+    b9400001  ldr w1, [x0]                // GICD_CTLR
+    b9400402  ldr w2, [x0, #4]            // GICD_TYPER
+    b9400803  ldr w3, [x0, #8]            // GICD_IIDR
+    b9400c04  ldr w4, [x0, #12]           // GICD_TYPER2
+    39401005  ldrb w5, [x0, #4]           // no such access
+""")
+
+
+@pytest.mark.parametrize("ds", [False, True])
+def test_registers_that_tell_what_the_gic_is_are_read_as_they_are_now(ds: bool) -> None:
+    gic = GICv3(GICv3Config(cpus=2, security=ds))
+    uc = make_uc(READ_FIXED)
+    attach(gic, uc)
+    if ds:
+        gic.mmio_write(0x0800_0000, 0x40, secure=True)
+    uc.emu_start(CODE, CODE + len(READ_FIXED))
+    read = [uc.reg_read(reg.UC_ARM64_REG_X1 + number) for number in range(4)]
+    assert read == [gic.mmio_read(0x0800_0000 + 4 * word, secure=False) for word in range(4)]
+    assert uc.reg_read(reg.UC_ARM64_REG_X5) == 0
+
+
 def test_without_mmio_the_frames_are_left_to_the_caller() -> None:
     uc = make_uc(READ_GIC)
     attach(make_gic(), uc, mmio=False)

@@ -42,7 +42,7 @@ class Core(Port):
 
 @disjoint_base
 class Frames:
-    def __init__(self, port: Port, base: int) -> None: ...
+    def __init__(self, port: Port, base: int, fixed: Mapping[int, int] | None = None) -> None: ...
 
 @final
 class Device(Frames):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as reg
 
 from gicv3.timer import TimerReg
-from gicv3.unicorn import _native, layout, native
+from gicv3.unicorn import _native, known, layout, native
 from gicv3.unicorn.port import ID_AA64PFR0_EL1, PFR0_GIC, UnicornPort
 from gicv3.vcpu import PowerState, Vcpu
 
@@ -62,6 +62,9 @@ class GuestCpu(UnicornPort, _native.Core):
 
     def _constants(self) -> Mapping[native.Encoding, int]:
         return {ID_AA64PFR0_EL1: PFR0, MPIDR_EL1: MPIDR_RES1 | self.vcpu.mp_affinity}
+
+    def _tell(self, readable: Iterable[native.Encoding]) -> bool:
+        return known.tell(self.uc, self.machine.layout.cpu_of(self.uc), readable)
 
     def _timers(self) -> tuple[int, ...]:
         return _TIMERS

@@ -51,9 +51,13 @@ class Layout(NamedTuple):
     syndrome: int
     address: int
 
+    def cpu_of(self, uc: unicorn.Uc) -> int:
+        """Address of the state of an open Uc's vCPU."""
+        return ctypes.c_uint64.from_address(uc._uch.value + self.cpu).value
+
     def find(self, uc: unicorn.Uc) -> int:
         """Address of X0 in the state of an open Uc; raises UnicornError when it is not there."""
-        address = ctypes.c_uint64.from_address(uc._uch.value + self.cpu).value + self.x0
+        address = self.cpu_of(uc) + self.x0
         before = uc.reg_read(reg.UC_ARM64_REG_X0)
         uc.reg_write(reg.UC_ARM64_REG_X0, _MARKS[0])
         found = _read(address, 8) == struct.pack("<Q", _MARKS[0])

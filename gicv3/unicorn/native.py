@@ -17,11 +17,14 @@ from gicv3.errors import ConfigError, GicError
 from gicv3.unicorn import _native
 
 try:
-    from unicorn.unicorn_py3.unicorn import uclib as _lib
+    from unicorn.unicorn_py3.unicorn import uclib
 except ImportError as error:
     raise ImportError(
         f"gicv3.unicorn needs unicorn>=2.1.4, found {unicorn.__version__}: pip install 'gicv3[unicorn]'"
     ) from error
+
+
+library: Any = uclib
 
 
 class UnicornError(GicError):
@@ -50,7 +53,7 @@ _REGISTERS = (
     "CP_REG", "ELR_EL1", "ESR_EL1", "FAR_EL1", "PC", "PSTATE", "SP", "SP_EL0", "SP_EL1", "VBAR_EL1", "X0", "X29", "X30",
 )
 _native.load(
-    {name: _address(getattr(_lib, name)) for name in _FUNCTIONS},
+    {name: _address(getattr(library, name)) for name in _FUNCTIONS},
     {name: getattr(reg, f"UC_ARM64_REG_{name}") for name in _REGISTERS}
     | {
         "TB_FLUSH": _control(const.UC_CTL_TB_FLUSH, 0, const.UC_CTL_IO_WRITE),
@@ -73,7 +76,7 @@ Encoding = tuple[int, int, int, int, int]
 def check(status: int, what: str) -> None:
     """Raise `UnicornError` with Unicorn's own words when `status` is not UC_ERR_OK."""
     if status != const.UC_ERR_OK:
-        raise UnicornError(f"Unicorn cannot {what}: {_lib.uc_strerror(status).decode()}")
+        raise UnicornError(f"Unicorn cannot {what}: {library.uc_strerror(status).decode()}")
 
 
 def open_uc(model: int, tcg_buffer: int) -> unicorn.Uc:
@@ -102,7 +105,8 @@ def flush_translations(uc: Any) -> None:
 
 def map_memory(uc: unicorn.Uc, base: int, size: int, host: int) -> None:
     """Map `size` bytes of host memory at `host` as the guest's RAM at `base`; they must outlive the Uc."""
-    check(_lib.uc_mem_map_ptr(uc._uch, base, size, const.UC_PROT_ALL, host), f"map {size:#x} bytes of RAM at {base:#x}")
+    status = library.uc_mem_map_ptr(uc._uch, base, size, const.UC_PROT_ALL, host)
+    check(status, f"map {size:#x} bytes of RAM at {base:#x}")
 
 
 _ARCH_NAMES = {
@@ -146,7 +150,7 @@ class Hooks:
         self, kind: int, callback: str, data: object, *extra: Any, begin: int = 1, end: int = 0
     ) -> None:
         handle = ctypes.c_size_t()
-        status = _lib.uc_hook_add(
+        status = library.uc_hook_add(
             self._uc._uch, ctypes.byref(handle), kind, ctypes.c_void_p(_native.CALLBACKS[callback]),
             ctypes.c_void_p(id(data)), ctypes.c_uint64(begin), ctypes.c_uint64(end), *extra,
         )
@@ -172,7 +176,7 @@ class Hooks:
     def mmio(self, base: int, size: int, kind: str, data: _native.Frames) -> None:
         """Map `data` as a device of `kind` "gic" or "device"."""
         pointer = ctypes.c_void_p(id(data))
-        status = _lib.uc_mmio_map(
+        status = library.uc_mmio_map(
             self._uc._uch, base, size,
             ctypes.c_void_p(_native.CALLBACKS[f"{kind}_read"]), pointer,
             ctypes.c_void_p(_native.CALLBACKS[f"{kind}_write"]), pointer,
@@ -184,9 +188,9 @@ class Hooks:
     def close(self) -> None:
         """Take every hook and mapping out of the Uc; it must not be running. Safe to repeat."""
         for handle in self._hooks:
-            _lib.uc_hook_del(self._uc._uch, handle)
+            library.uc_hook_del(self._uc._uch, handle)
         for base, size in self._regions:
-            _lib.uc_mem_unmap(self._uc._uch, base, size)
+            library.uc_mem_unmap(self._uc._uch, base, size)
         if self._hooks:
             # Translated code still calls the hooks it was translated with.
             flush_code(self._uc)

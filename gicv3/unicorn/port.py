@@ -6,7 +6,7 @@ vector; ERET is Unicorn's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import index as as_index
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import unicorn
 from unicorn import arm64_const as reg
 
 from gicv3.errors import ConfigError
-from gicv3.registers import SYSREGS, encode
+from gicv3.registers import REGISTERS, SYSREGS, Frame, encode
 from gicv3.unicorn import _native, native
 from gicv3.vcpu import Unique
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 ID_AA64PFR0_EL1 = (3, 0, 0, 4, 0)
 PFR0_GIC = 1 << 24
 
-KIND_ICC, KIND_CONSTANT, KIND_TIMER = 1, 2, 16
+KIND_ICC, KIND_CONSTANT, KIND_TIMER, KIND_KNOWN = 1, 2, 16, 17
 """What `_native` does with a system register; 0 leaves it to Unicorn."""
+
+FIXED = [row.offset for row in REGISTERS if row.frame == Frame.GICD and row.access == "RO" and row.offset < 64]
+"""Registers of the Distributor that tell what the GIC is."""
 
 GICD_SIZE = 0x1_0000
 REDISTRIBUTOR_STRIDE = 0x2_0000
@@ -52,10 +55,11 @@ class UnicornPort(_native.Port, Unique):
         self.uc = uc
         self._hooks = native.Hooks(uc, pe)
         kinds = bytearray(1 << 14)
-        for row in SYSREGS:
-            register = encode(*row.encoding)
-            if row.min_el == 1 and register in gic.sysregs:
-                kinds[register & 0x3FFF] = KIND_ICC
+        registers = [row for row in SYSREGS if row.min_el == 1 and encode(*row.encoding) in gic.sysregs]
+        readable = [row for row in registers if row.access != "WO"]
+        known = self._tell(row.encoding for row in readable)
+        for row in registers:
+            kinds[encode(*row.encoding) & 0x3FFF] = KIND_KNOWN if known and row in readable else KIND_ICC
         constants = self._constants()
         for number, encoding in enumerate(constants):
             kinds[encode(*encoding) & 0x3FFF] = KIND_CONSTANT + number
@@ -76,6 +80,10 @@ class UnicornPort(_native.Port, Unique):
         features = self.uc.reg_read(reg.UC_ARM64_REG_CP_REG, (crn, crm, op0, op1, op2))
         return {ID_AA64PFR0_EL1: features | PFR0_GIC}
 
+    def _tell(self, readable: Iterable[native.Encoding]) -> bool:
+        """Tell the Uc of registers that the GIC answers. Returns: whether it knows them now."""
+        return False
+
     def _timers(self) -> tuple[int, ...]:
         """Encodings of the timer registers that are not left to Unicorn."""
         return ()
@@ -90,8 +98,11 @@ class UnicornPort(_native.Port, Unique):
 
     def _map_gic(self) -> None:
         config = self.gic.config
+        dist = config.dist_base
+        # With two Security states GICD_CTLR.DS changes them.
+        fixed = {} if config.security else {offset: self.gic.mmio_read(dist + offset) for offset in FIXED}
+        self._hooks.mmio(dist, GICD_SIZE, "gic", _native.Frames(self, dist, fixed))
         for base, size in (
-            (config.dist_base, GICD_SIZE),
             *((base, count * REDISTRIBUTOR_STRIDE) for base, count in config.regions),
             *((its.base, ITS_SIZE) for its in getattr(self.gic, "its", ())),
         ):

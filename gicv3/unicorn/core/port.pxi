@@ -4,8 +4,10 @@ cdef enum:
     KIND_UNICORN = 0            # what a Port does with an encoding of op0 = 3: leave it to Unicorn,
     KIND_ICC = 1                # ask the GIC,
     KIND_CONSTANT = 2           # answer with constants[0], ...; reads only,
-    KIND_TIMER = 16             # or ask the vCPU of a machine
+    KIND_TIMER = 16             # or ask the vCPU of a machine,
+    KIND_KNOWN = 17             # or the GIC, for a register whose reads Unicorn knows too
     MAX_CONSTANTS = 4
+    ACCESS_UNCATEGORIZED = 2    # QEMU's CP_ACCESS_TRAP_UNCATEGORIZED
 
     LINE_IRQ = 1
     LINE_FIQ = 2
@@ -269,7 +271,7 @@ cdef u32 on_mrs(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
     kind = port.kinds[encoding & 0x3FFF]
     if kind == KIND_UNICORN:
         return 0
-    if kind == KIND_ICC:
+    if kind == KIND_KNOWN or kind == KIND_ICC:
         if not privileged(port):
             return 0
         take_lock(port)
@@ -279,8 +281,9 @@ cdef u32 on_mrs(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
         give_lock(port)
         drain(port)
         set_result(port, register, value)
-        # Unicorn does not know the register: for it the instruction is undefined unless the PC has moved on.
-        jump(port, current_pc(port) + 4)
+        if kind == KIND_ICC:
+            # Unicorn does not know the register: for it the instruction is undefined unless the PC has moved on.
+            jump(port, current_pc(port) + 4)
         return 1
     if kind < KIND_CONSTANT + MAX_CONSTANTS:
         set_result(port, register, port.constants[kind - KIND_CONSTANT])
@@ -296,7 +299,7 @@ cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
     if cp.op0 != 3:
         return 0
     kind = port.kinds[encoding & 0x3FFF]
-    if kind == KIND_ICC:
+    if kind == KIND_ICC or kind == KIND_KNOWN:
         if not privileged(port):
             return 0
         take_lock(port)
@@ -312,6 +315,11 @@ cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
     return port.write_timer(encoding, value) if kind == KIND_TIMER else 0
 
 
+cdef int on_access(void *env, const void *register, bint is_read) noexcept nogil:
+    """Asked by Unicorn about a register of KIND_KNOWN that on_mrs() has not answered."""
+    return ACCESS_UNCATEGORIZED
+
+
 # Memory-mapped registers
 
 cdef class Frames:
@@ -319,10 +327,15 @@ cdef class Frames:
 
     cdef Port port
     cdef u64 base
+    cdef u64 fixed_at           # bit n: at offset n begins a word that never changes, fixed[n // 4]
+    cdef u32[16] fixed
 
-    def __init__(self, Port port not None, base):
+    def __init__(self, Port port not None, base, fixed=None):
         self.port = port
         self.base = base
+        for offset, value in (fixed or {}).items():
+            self.fixed_at |= <u64>1 << <u32>offset
+            self.fixed[<u32>offset // 4] = value
 
 
 @cython.final
@@ -340,6 +353,8 @@ cdef class Device(Frames):
 
 cdef u64 on_gic_read(void *uc, u64 offset, u32 size, Frames frames) noexcept nogil:
     cdef u64 value
+    if offset < 64 and size == 4 and frames.fixed_at >> offset & 1:
+        return frames.fixed[offset // 4]
     take_lock(frames.port)
     value = frames.port.gic.c_mmio_read(frames.base + offset, size, False)
     give_lock(frames.port)
@@ -390,6 +405,7 @@ cdef void device_write(Device device, u64 offset, u32 size, u64 value) noexcept 
 
 
 CALLBACKS = {
+    "access": <size_t>&on_access,
     "mrs": <size_t>&on_mrs,
     "msr": <size_t>&on_msr,
     "gic_read": <size_t>&on_gic_read,
