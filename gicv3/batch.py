@@ -145,20 +145,27 @@ class Batch:
         """Line the columns up, run the batch, tell `on_line`, and report the bad element if there was one."""
         arrays = {name: _integers(name, column) for name, column in columns.items()}
         try:
-            shape = numpy.broadcast_shapes((1,), *(array.shape for array in arrays.values()))
+            shape = _common(*(array.shape for array in arrays.values()))
         except ValueError:
             shape = ()
         if len(shape) != 1:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise ConfigError(f"arrays must be of one dimension and one length, got the shapes {shapes}")
         results: tuple[npt.NDArray[Any], ...] = tuple(numpy.empty(shape, kind_of) for kind_of in types)
-        inputs = tuple(numpy.broadcast_to(array, shape) for array in arrays.values())
+        inputs = tuple(array if array.shape == shape else numpy.broadcast_to(array, shape) for array in arrays.values())
         done, wrong = run_batch(self._gic, kind, group, inputs, results)
         error = None
         if wrong is not None:
             error = BatchError(f"element {done}: {wrong}", done, tuple(result[:done] for result in results))
         finish_batch(self._gic, error)
         return results
+
+
+def _common(first: tuple[int, ...], *others: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of all columns, single values spread; ValueError when there is none."""
+    if first and all(other == first for other in others):
+        return first  # the ordinary case: NumPy would take longer than a small batch does
+    return numpy.broadcast_shapes((1,), first, *others)
 
 
 def _group(group: int) -> int:
