@@ -197,11 +197,11 @@ cdef class Gic:
         if pe >= self.s.num_pe:
             return
         if intid - NUM_SGI < 16:         # an ordinary PPI is its own slot
-            pe_set_line(self.s, pe, intid, level)
+            pe_set_line(self.s, pe, &self.s.pe[pe], intid, level)
             return
         slot = private_slot(self.s, intid)
         if slot != NO_SLOT and slot >= NUM_PRIVATE:
-            pe_set_line(self.s, pe, slot, level)
+            pe_set_line(self.s, pe, &self.s.pe[pe], slot, level)
 
     cdef uint64_t c_mmio_read(self, uint64_t address, uint32_t size, bint secure) noexcept nogil:
         cdef u32 frame, index, offset
@@ -402,7 +402,7 @@ cdef class Gic:
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
-            pe_set_line(self.s, index, slot, level)
+            pe_set_line(self.s, index, &self.s.pe[index], slot, level)
         self.drain()
 
     def pulse_ppi(self, pe, intid):
@@ -410,8 +410,8 @@ cdef class Gic:
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
-            pe_set_line(self.s, index, slot, True)
-            pe_set_line(self.s, index, slot, False)
+            pe_set_line(self.s, index, &self.s.pe[index], slot, True)
+            pe_set_line(self.s, index, &self.s.pe[index], slot, False)
         self.drain()
 
     def spi_line(self, intid):

@@ -12,6 +12,7 @@ cdef enum:
     BATCH_COLUMNS = 4
     BATCH_RESULTS = 2
     CHUNK = 64                   # elements read at a time
+    CACHED_PES = 256             # so few are in the cache anyway
 
 cdef struct Column:              # element i is an integer of `width` bytes at data + i * stride
     char *data
@@ -39,32 +40,34 @@ cdef u32 ENC_EOIR0 = SysReg.ICC_EOIR0_EL1
 
 cdef void column_load(Column *c, Py_ssize_t start, u32 count, u64 *values) noexcept nogil:
     """Read `count` elements from `start` on, whatever their width, sign and byte order."""
-    cdef char *place = c.data + start * c.stride
+    cdef const char *place = c.data + start * c.stride
     cdef Py_ssize_t stride = c.stride    # in registers, so that the width is tested once and not for each element
     cdef u32 width = c.width
-    cdef u32 i
+    cdef Py_ssize_t i
     cdef u8 wide8
     cdef u16 wide16
     cdef u32 wide32
     cdef u64 sign = <u64>1 << (8 * width - 1)
-    for i in range(count):       # memcpy: a field of a packed record need not be aligned
-        if width == 4:
-            memcpy(&wide32, place, 4)
+    for i in range(<Py_ssize_t>count):   # memcpy: a field of a packed record need not be aligned
+        if width == 4 and stride == 4:   # most arrays: a loop for the compiler to make vectors of
+            memcpy(&wide32, place + 4 * i, 4)
+            values[i] = wide32
+        elif width == 4:
+            memcpy(&wide32, place + i * stride, 4)
             values[i] = wide32
         elif width == 8:
-            memcpy(&values[i], place, 8)
+            memcpy(&values[i], place + i * stride, 8)
         elif width == 1:
-            memcpy(&wide8, place, 1)
+            memcpy(&wide8, place + i * stride, 1)
             values[i] = wide8
         else:
-            memcpy(&wide16, place, 2)
+            memcpy(&wide16, place + i * stride, 2)
             values[i] = wide16
-        place += stride
     if c.swapped:
-        for i in range(count):
+        for i in range(<Py_ssize_t>count):
             values[i] = gic_bswap64(values[i]) >> (64 - 8 * width)
     if c.is_signed:
-        for i in range(count):
+        for i in range(<Py_ssize_t>count):
             values[i] = (values[i] ^ sign) - sign
 
 
@@ -98,7 +101,7 @@ cdef inline bint element_wire(GicState *s, Batch *b, u32 i, u32 *slot, u32 *pe) 
 
 cdef inline void wire_set(GicState *s, u32 slot, u32 pe, bint level) noexcept nogil:
     if pe != NO_PE:
-        pe_set_line(s, pe, slot, level)
+        pe_set_line(s, pe, &s.pe[pe], slot, level)
     else:
         spi_set_line(s, slot, level)
 
@@ -160,7 +163,7 @@ cdef bint batch_access(GicState *s, Batch *b, u32 i, u64 *value, u8 *code) noexc
     return True
 
 
-cdef inline bint batch_take(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
+cdef bint batch_take(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
     """Acknowledge and end."""
     cdef u32 pe = <u32>b.chunk[0][i]
     if b.chunk[0][i] >= s.num_pe:
@@ -170,7 +173,7 @@ cdef inline bint batch_take(GicState *s, Batch *b, u32 i, u32 *taken) noexcept n
     return True
 
 
-cdef inline bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
+cdef bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
     """Raise, acknowledge, lower, end."""
     cdef u32 slot, owner
     cdef u32 pe = <u32>b.chunk[1][i]
@@ -178,21 +181,52 @@ cdef inline bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept 
         return False
     if b.chunk[1][i] >= s.num_pe:
         return element_wrong(b, 1, LIMIT_PE)
-    if owner != NO_PE:           # apart, because a test at each step would cost as much as a step's share
-        pe_set_line(s, pe, slot, True)
-        taken[0] = element_take(s, b, pe)
-        pe_set_line(s, pe, slot, False)
-    else:
-        spi_set_line(s, slot, True)
-        taken[0] = element_take(s, b, pe)
-        spi_set_line(s, slot, False)
+    wire_set(s, slot, owner, True)
+    taken[0] = element_take(s, b, pe)
+    wire_set(s, slot, owner, False)
     element_end(s, b, pe, taken[0])
     return True
+
+
+# The same on a plain PE, which it is from the first step to the last.
+
+cdef void plain_end_any(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    cdef u64 value = intid
+    if intid != INTID_NONE:
+        sysreg_access_any(s, pe, ENC_EOIR1, &value, True)
+
+
+cdef inline void plain_end(GicState *s, u32 pe, PeState *p, u32 intid) noexcept nogil:
+    if unlikely(intid == INTID_NONE or not plain_eoir1(s, pe, p, intid)):
+        plain_end_any(s, pe, intid)
+
+
+cdef inline u32 plain_take(GicState *s, u32 pe, PeState *p) noexcept nogil:
+    cdef u32 intid = plain_iar1(s, pe, p)
+    plain_end(s, pe, p, intid)
+    return intid
+
+
+cdef inline u32 plain_cycle(GicState *s, u32 pe, PeState *p, u32 slot) noexcept nogil:
+    cdef u32 intid
+    if slot < NUM_PRIVATE:
+        pe_set_line(s, pe, p, slot, True)
+    else:
+        spi_set_line(s, slot, True)
+    intid = plain_iar1(s, pe, p)
+    if slot < NUM_PRIVATE:
+        pe_set_line(s, pe, p, slot, False)
+    else:
+        spi_set_line(s, slot, False)
+    plain_end(s, pe, p, intid)
+    return intid
 
 
 cdef void batch_prefetch(GicState *s, u64 *pes, u32 count) noexcept nogil:
     """Ask for the records of the PEs of a chunk, so that the waits for memory overlap."""
     cdef u32 i
+    if s.num_pe <= CACHED_PES:
+        return
     for i in range(count):
         if pes[i] < s.num_pe:
             gic_prefetch(&s.pe[pes[i]])
@@ -240,11 +274,41 @@ cdef u32 batch_takes(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcep
     return count
 
 
+cdef u32 batch_takes1(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    """batch_takes() by IAR1 and EOIR1."""
+    cdef u32 i
+    cdef u64 pe
+    cdef u32 *taken = <u32 *>b.results[0] + start
+    for i in range(count):
+        pe = b.chunk[0][i]
+        if likely(pe < s.num_pe and s.pe[pe].flags & PE_PLAIN):
+            taken[i] = plain_take(s, <u32>pe, &s.pe[pe])
+        elif not batch_take(s, b, i, &taken[i]):
+            return i
+    return count
+
+
 cdef u32 batch_cycles(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
     cdef u32 i
     cdef u32 *taken = <u32 *>b.results[0] + start
     for i in range(count):
         if not batch_cycle(s, b, i, &taken[i]):
+            return i
+    return count
+
+
+cdef u32 batch_cycles1(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexcept nogil:
+    """batch_cycles() by IAR1 and EOIR1."""
+    cdef u32 i
+    cdef u64 intid, pe
+    cdef u32 *taken = <u32 *>b.results[0] + start
+    for i in range(count):
+        intid = b.chunk[0][i]
+        pe = b.chunk[1][i]
+        if likely((intid - NUM_SGI < 16 or intid - NUM_PRIVATE < s.num_spi)
+                  and pe < s.num_pe and s.pe[pe].flags & PE_PLAIN):
+            taken[i] = plain_cycle(s, <u32>pe, &s.pe[pe], <u32>intid)
+        elif not batch_cycle(s, b, i, &taken[i]):
             return i
     return count
 
@@ -269,6 +333,7 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     cdef Py_buffer[BATCH_COLUMNS + BATCH_RESULTS] held
     cdef Column[BATCH_COLUMNS] column
     cdef Batch b
+    cdef BatchLoop loop = BATCH_LOOPS[kind]
     cdef u32 i, wanted
     cdef u32 pes = 0 if kind == BATCH_ACCESSES or kind == BATCH_TAKE else 1      # which column
     cdef u32 ready = 0
@@ -279,6 +344,10 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     b.kind = kind
     b.group1 = group == 1
     b.wrong = NULL
+    if b.group1 and kind == BATCH_TAKE:
+        loop = batch_takes1
+    elif b.group1 and kind == BATCH_CYCLES:
+        loop = batch_cycles1
     try:
         for array in inputs:
             PyObject_GetBuffer(array, &held[buffers], PyBUF_STRIDED_RO)
@@ -299,7 +368,7 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
                 for i in range(columns):
                     column_load(&column[i], done, wanted, &b.chunk[i][0])
                 batch_prefetch(gic.s, &b.chunk[pes][0], wanted)
-                ready = BATCH_LOOPS[kind](gic.s, &b, done, wanted)
+                ready = loop(gic.s, &b, done, wanted)
                 done += ready
                 if b.wrong != NULL:
                     break

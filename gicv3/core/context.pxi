@@ -127,15 +127,16 @@ cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
 cdef void plain_configure(GicState *s) noexcept nogil:
     """What the configuration, and a trace that is under way, leave to the short paths."""
     s.plain_possible = (s.trace == NULL and s.ap_words == 1
-                        and not (s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI))
+                        and not (s.apr_by_bpr or s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI))
     s.plain_spis = s.trace == NULL and not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
 
 
 cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
-    """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, Group 1 enabled, EOImode 0, one active-priority
-    word, and a GIC without extended ranges, NMIs, strict mode or measured latencies: plain.pxi then serves it."""
+    """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, Group 1 enabled and open, EOImode 0, one word
+    of active priorities, and a GIC without extended ranges, NMIs, strict mode, `apr_rule` "bpr" or measured latencies:
+    plain.pxi then serves it."""
     p.flags &= <u8>~PE_PLAIN
     if (p.flags & (PE_ACCESSIBLE | PE_ASLEEP) == PE_ACCESSIBLE and (p.el == 1 or p.el == 2) and not pe_secure(s, p)
-            and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p) and p.igrpen >> G1NS & 1
-            and s.plain_possible and s.latency == NULL):
+            and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p)
+            and p.igrpen & p.open_groups & 1 << G1NS and s.plain_possible and s.latency == NULL):
         p.flags |= PE_PLAIN

@@ -111,7 +111,7 @@ cdef inline void icc_deactivate(GicState *s, u32 pe, u32 intid) noexcept nogil:
         h = private_word(s, p, slot >> 5)
         h.active &= ~(<u32>1 << (slot & 31))
         if (h.latch | (h.line & ~h.edge)) >> (slot & 31) & 1:
-            private_pended(s, pe, slot)
+            private_pended(s, pe, p, slot)
         return
     slot = shared_slot(s, intid)
     if slot != NO_SLOT:
@@ -254,14 +254,14 @@ cdef inline bint sgi_allowed(GicState *s, PeState *target, u32 sgi, bint secure,
     return reg == SGI1R
 
 
-cdef inline void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) noexcept nogil:
+cdef void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) noexcept nogil:
     """An SGI reaches an accessible PE."""
     cdef PeState *p = &s.pe[pe]
     if p.w0.latch >> sgi & 1 or not sgi_allowed(s, p, sgi, secure, reg):
         return
     stat_raised(s, p, pe, sgi, STAT_SGI)
     p.w0.latch |= <u32>1 << sgi
-    private_pended(s, pe, sgi)
+    private_pended(s, pe, p, sgi)
 
 
 cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
@@ -271,6 +271,8 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     cdef u32 targets = <u32>value & 0xFFFF
     cdef u32 affinity, target, word
     cdef u64 bits
+    cdef PeState *p
+    cdef bint forwarded = reg == SGI1R and not secure    # by every PE for which it is in Non-secure Group 1
     trace_event(s, TRACE_SGI, pe, sgi, value)
     upstream_wait(s, pe)
     if value >> 40 & 1:
@@ -279,8 +281,14 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
             if word == pe >> 6:
                 bits &= ~(<u64>1 << (pe & 63))
             while bits:
-                sgi_pend(s, word * 64 + gic_ctz64(bits), sgi, secure, reg)
+                target = word * 64 + gic_ctz64(bits)
                 bits &= bits - 1
+                p = &s.pe[target]
+                if unlikely(not forwarded or not plain_raise(s, target, p, sgi, <u32>1 << sgi)):
+                    sgi_pend(s, target, sgi, secure, reg)
+                    continue
+                p.w0.latch |= <u32>1 << sgi
+                stat_raised(s, p, target, sgi, STAT_SGI)
         return
     affinity = <u32>(value >> 24 & 0xFF000000U) | <u32>(value >> 16 & 0xFF0000) | <u32>(value >> 8 & 0xFF00)
     if s.features & FEAT_RSS:

@@ -52,43 +52,48 @@ cdef inline void queue_put(GicState *s, SpiQueue *q, u32 slot, u32 level) noexce
     b.summary |= <u64>1 << (slot >> 6)
 
 
-cdef inline void spi_enqueue(GicState *s, u32 slot, u32 pe, u32 group, u32 level) noexcept nogil:
-    cdef PeState *p = &s.pe[pe]
-    cdef Shared *spi = &s.spi[slot]
+cdef void queue_join(GicState *s, PeState *p, u32 slot, u32 group, u32 level) noexcept nogil:
+    """An SPI meets others, or another, that wait."""
     cdef u32 alone = p.spi_q[group]
-    if likely(alone == 0):       # most SPIs never meet another one: a queue would cost more than all the rest
-        p.spi_q[group] = <u16>(SPI_ALONE | slot)
-    else:
-        if alone & SPI_ALONE:
-            p.spi_q[group] = <u16>queue_take(s)
-            alone &= ~SPI_ALONE
-            queue_put(s, &s.queue[p.spi_q[group]], alone, s.spi[alone].queued_level)
-        queue_put(s, &s.queue[p.spi_q[group]], slot, level)
-    spi.queued_pe = pe
-    spi.queued_group = <u8>group
-    spi.queued_level = <u16>level
+    if alone & SPI_ALONE:
+        p.spi_q[group] = <u16>queue_take(s)
+        alone &= ~SPI_ALONE
+        queue_put(s, &s.queue[p.spi_q[group]], alone, s.spi[alone].queued_level)
+    queue_put(s, &s.queue[p.spi_q[group]], slot, level)
 
 
-cdef inline void spi_dequeue(GicState *s, u32 slot) noexcept nogil:
-    cdef Shared *spi = &s.spi[slot]
-    cdef PeState *p = &s.pe[spi.queued_pe]
-    cdef u32 level = spi.queued_level
-    cdef u32 group = spi.queued_group
-    cdef SpiBucket *b
-    spi.queued_pe = NO_PE
-    spi.queued_level = 0
-    spi.queued_group = 0
-    spi.chosen = 0
-    if likely(p.spi_q[group] & SPI_ALONE):
-        p.spi_q[group] = 0
-        return
-    b = &s.bucket[s.queue[p.spi_q[group]].bucket[level]]
+cdef void queue_leave(GicState *s, PeState *p, u32 slot, u32 group, u32 level) noexcept nogil:
+    cdef SpiBucket *b = &s.bucket[s.queue[p.spi_q[group]].bucket[level]]
     b.slots[slot >> 6] &= ~(<u64>1 << (slot & 63))
     if b.slots[slot >> 6]:
         return
     b.summary &= ~(<u64>1 << (slot >> 6))
     if b.summary == 0:
         bucket_give(s, p, group, level)
+
+
+cdef inline void spi_enqueue(GicState *s, u32 slot, u32 pe, PeState *p, u32 group, u32 level) noexcept nogil:
+    cdef Shared *spi = &s.spi[slot]
+    if likely(p.spi_q[group] == 0):      # most SPIs never meet another one: a queue would cost more than all the rest
+        p.spi_q[group] = <u16>(SPI_ALONE | slot)
+    else:
+        queue_join(s, p, slot, group, level)
+    spi.queued_pe = pe
+    spi.queued_group = <u8>group
+    spi.queued_level = <u16>level
+
+
+cdef inline void spi_dequeue(GicState *s, u32 slot, PeState *p, u32 group) noexcept nogil:
+    """`p` and `group` are those of its queue."""
+    cdef Shared *spi = &s.spi[slot]
+    if likely(p.spi_q[group] & SPI_ALONE):
+        p.spi_q[group] = 0
+    else:
+        queue_leave(s, p, slot, group, spi.queued_level)
+    spi.queued_pe = NO_PE
+    spi.queued_level = 0
+    spi.queued_group = 0
+    spi.chosen = 0
 
 
 cdef inline u64 level_key(GicState *s, u32 level, u32 slot) noexcept nogil:
@@ -256,9 +261,8 @@ cdef void pe_mark(GicState *s, u32 pe) noexcept nogil:
         s.num_notify += 1
 
 
-cdef inline void pe_show(GicState *s, u32 pe, u8 lines) noexcept nogil:
+cdef inline void pe_show(GicState *s, u32 pe, PeState *p, u8 lines) noexcept nogil:
     """Set a PE's output lines. The only writer of an output line."""
-    cdef PeState *p = &s.pe[pe]
     if lines == p.lines:
         return
     p.lines = lines
@@ -268,7 +272,7 @@ cdef inline void pe_show(GicState *s, u32 pe, u8 lines) noexcept nogil:
 
 cdef void pe_output(GicState *s, u32 pe) noexcept nogil:
     """Show what follows from the choice, the masks and the context."""
-    pe_show(s, pe, pe_lines(s, &s.pe[pe]))
+    pe_show(s, pe, &s.pe[pe], pe_lines(s, &s.pe[pe]))
 
 
 cdef void pe_update(GicState *s, u32 pe) noexcept nogil:
@@ -299,7 +303,8 @@ cdef inline u64 private_key(GicState *s, PeState *p, u32 slot) noexcept nogil:
 cdef inline void plain_show(GicState *s, u32 pe, PeState *p, u32 prio) noexcept nogil:
     """pe_output() of a plain PE whose best candidate has priority `prio` and is in Group 1."""
     cdef u32 mask = p.preempt_mask[G1NS]
-    pe_show(s, pe, LINE_IRQ if prio < p.pmr and (p.running == PRIO_IDLE or (prio & mask) < (p.running & mask)) else 0)
+    cdef bint shown = prio < p.pmr and (p.running == PRIO_IDLE or (prio & mask) < (p.running & mask))
+    pe_show(s, pe, p, LINE_IRQ if shown else 0)
 
 
 cdef inline void plain_offer(GicState *s, u32 pe, PeState *p, u32 intid, u32 prio) noexcept nogil:
@@ -322,9 +327,8 @@ cdef void private_pended_any(GicState *s, u32 pe, u32 slot) noexcept nogil:
         pe_offer(s, pe, private_key(s, p, slot), private_group(s, p, slot))
 
 
-cdef inline void private_pended(GicState *s, u32 pe, u32 slot) noexcept nogil:
+cdef inline void private_pended(GicState *s, u32 pe, PeState *p, u32 slot) noexcept nogil:
     """A private interrupt became pending: offer it if it is a candidate."""
-    cdef PeState *p = &s.pe[pe]
     if likely(p.flags & PE_PLAIN and p.w0.group >> slot & 1):    # a plain PE has no extended ranges: slot is below 32
         if (p.w0.gate & ~p.w0.active) >> slot & 1:
             plain_offer(s, pe, p, slot, p.prio[slot])
@@ -385,16 +389,16 @@ cdef bint spi_requeue(GicState *s, u32 slot, u32 *left) noexcept nogil:
         spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
         return False
     if spi.queued_pe != NO_PE:
-        spi_dequeue(s, slot)
+        spi_dequeue(s, slot, &s.pe[spi.queued_pe], spi.queued_group)
     if pe != NO_PE:
         trace_event(s, TRACE_ROUTED, pe, shared_intid(slot), spi.prio)
-        spi_enqueue(s, slot, pe, group, level)
+        spi_enqueue(s, slot, pe, &s.pe[pe], group, level)
     spi.chosen = pe != NO_PE and spi_is_one_of_n(s, slot)
     return True
 
 
-cdef void spi_update_any(GicState *s, u32 slot) noexcept nogil:
-    """spi_update() by the general rules."""
+cdef void spi_update(GicState *s, u32 slot) noexcept nogil:
+    """Bring one SPI and the PEs that it leaves and reaches up to date."""
     cdef u32 left
     cdef Shared *spi = &s.spi[slot]
     if not spi_requeue(s, slot, &left):
@@ -403,34 +407,6 @@ cdef void spi_update_any(GicState *s, u32 slot) noexcept nogil:
         pe_update(s, left)
     if spi.queued_pe != NO_PE and s.pe[spi.queued_pe].open_groups >> spi.queued_group & 1:
         pe_offer(s, spi.queued_pe, level_key(s, spi.queued_level, slot), spi.queued_group)
-
-
-cdef void plain_spi_join(GicState *s, u32 slot) noexcept nogil:
-    """A candidate SPI that waits nowhere yet, and can be neither 1-of-N nor an NMI."""
-    cdef Shared *spi = &s.spi[slot]
-    cdef PeState *p
-    cdef u32 group
-    if spi.target == NO_PE:
-        return
-    p = &s.pe[spi.target]
-    group = shared_group(s, slot)
-    spi_enqueue(s, slot, spi.target, group, queue_level(s, spi.prio, False))
-    if not p.open_groups >> group & 1:
-        return
-    if likely(p.flags & PE_PLAIN and group == G1NS):
-        plain_offer(s, spi.target, p, slot, spi.prio)    # its GIC has no extended SPIs: the slot is the INTID
-    else:
-        pe_offer(s, spi.target, order_key(s, spi.prio, 1, shared_intid(slot)), group)
-
-
-cdef inline void spi_update(GicState *s, u32 slot) noexcept nogil:
-    """Bring one SPI and the PEs that it leaves and reaches up to date."""
-    cdef SharedWord *w = &s.shared[slot >> 5]
-    if unlikely(not s.plain_spis or s.spi[slot].queued_pe != NO_PE):
-        spi_update_any(s, slot)
-    elif (w.latch | ((w.line | w.message) & ~w.edge)) & w.enable & ~w.active & <u32>1 << (slot & 31):
-        plain_spi_join(s, slot)
-    # else it waits nowhere and should not: lowered while active, or ended after that
 
 
 cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
@@ -512,29 +488,75 @@ cdef void pe_gates_changed(GicState *s, u32 pe) noexcept nogil:
 
 # --- inputs ------------------------------------------------------------------------------------------------------
 
-cdef inline void pe_set_line(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
-    """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""
-    cdef PrivateHot *h = &s.pe[pe].w0
+cdef inline bint plain_raise(GicState *s, u32 pe, PeState *p, u32 intid, u32 bit) noexcept nogil:
+    """Where an idle, enabled private interrupt of Group 1 of a plain PE can become pending: the offer; else False."""
+    if (p.w0.latch | p.w0.line | p.w0.active | ~(p.w0.gate & p.w0.group)) & bit or not p.flags & PE_PLAIN:
+        return False
+    plain_offer(s, pe, p, intid, p.prio[intid])
+    return True
+
+
+cdef void pe_set_line_any(GicState *s, u32 pe, u32 slot, bint level) noexcept nogil:
+    """pe_set_line() by the general rules."""
+    cdef PeState *p = &s.pe[pe]
+    cdef PrivateHot *h = private_word(s, p, slot >> 5)
     cdef u32 bit = <u32>1 << (slot & 31)
-    if unlikely(slot >= NUM_PRIVATE):
-        h = private_word(s, &s.pe[pe], slot >> 5)
     if level:
         if h.line & bit:
             return
         if not h.latch & bit:
-            stat_raised(s, &s.pe[pe], pe, slot, STAT_PPI)
+            stat_raised(s, p, pe, slot, STAT_PPI)
         h.line |= bit
-        if h.edge & bit:
-            h.latch |= bit
-        private_pended(s, pe, slot)
+        h.latch |= bit & h.edge
+        private_pended(s, pe, p, slot)
     elif h.line & bit:
         h.line &= ~bit
-        if s.pe[pe].hpp == private_intid(slot):
+        if p.hpp == private_intid(slot):
             pe_update(s, pe)
 
 
-cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
-    """Drive the wire of an SPI: a rising edge sets the latch of an edge-triggered one."""
+cdef inline void pe_set_line(GicState *s, u32 pe, PeState *p, u32 slot, bint level) noexcept nogil:
+    """Drive the wire of a PPI: a rising edge sets the latch of an edge-triggered one."""
+    cdef u32 bit = <u32>1 << (slot & 31)
+    if unlikely(slot >= NUM_PRIVATE):
+        pe_set_line_any(s, pe, slot, level)
+    elif level:
+        if unlikely(not plain_raise(s, pe, p, slot, bit)):
+            pe_set_line_any(s, pe, slot, True)
+            return
+        p.w0.line |= bit
+        p.w0.latch |= bit & p.w0.edge
+        stat_raised(s, p, pe, slot, STAT_PPI)
+    elif likely(p.hpp != slot):
+        p.w0.line &= ~bit
+    else:
+        pe_set_line_any(s, pe, slot, False)
+
+
+cdef inline bint plain_spi_raise(GicState *s, u32 slot, SharedWord *w, u32 bit) noexcept nogil:
+    """spi_set_line() of an idle, enabled SPI of Group 1 of a plain PE; False when it is not that simple.
+
+    Such an SPI waits nowhere yet, it can be neither 1-of-N nor an NMI, and its slot is its INTID.
+    """
+    cdef Shared *spi = &s.spi[slot]
+    cdef PeState *p
+    if not s.plain_spis or (w.latch | w.line | w.message | w.active | ~w.enable | ~w.group) & bit:
+        return False
+    if spi.target == NO_PE:
+        return False
+    p = &s.pe[spi.target]
+    if not p.flags & PE_PLAIN:
+        return False
+    w.line |= bit
+    w.latch |= bit & w.edge
+    stat_raised(s, p, spi.target, slot, STAT_SPI)
+    spi_enqueue(s, slot, spi.target, p, G1NS, queue_level(s, spi.prio, False))
+    plain_offer(s, spi.target, p, slot, spi.prio)
+    return True
+
+
+cdef void spi_set_line_any(GicState *s, u32 slot, bint level) noexcept nogil:
+    """spi_set_line() by the general rules."""
     cdef SharedWord *w = &s.shared[slot >> 5]
     cdef u32 bit = <u32>1 << (slot & 31)
     cdef bint raised = False
@@ -551,3 +573,16 @@ cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
     spi_update(s, slot)
     if raised:
         stat_raised_spi(s, slot)
+
+
+cdef inline void spi_set_line(GicState *s, u32 slot, bint level) noexcept nogil:
+    """Drive the wire of an SPI: a rising edge sets the latch of an edge-triggered one."""
+    cdef SharedWord *w = &s.shared[slot >> 5]
+    cdef u32 bit = <u32>1 << (slot & 31)
+    if level:
+        if unlikely(not plain_spi_raise(s, slot, w, bit)):
+            spi_set_line_any(s, slot, True)
+    elif likely(w.active & bit and s.trace == NULL):     # active, it waits nowhere, and does not for a lower line
+        w.line &= ~bit
+    else:
+        spi_set_line_any(s, slot, False)

@@ -6,17 +6,18 @@ cdef u32 ENC_EOIR1 = SysReg.ICC_EOIR1_EL1
 cdef u64 EOIR1_MASK = sys_rows[sys_index[ENC_EOIR1 & 0x3FFF]].write_mask
 
 
-cdef void plain_take_other(GicState *s, u32 pe, PeState *p, u32 intid) noexcept nogil:
-    """Pending to active, for what is not private; a plain PE's GIC has no extended ranges, so the INTID is the slot."""
+cdef inline void plain_take_spi(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """Pending to active; a plain PE's GIC has no extended ranges, so the INTID is the slot."""
     cdef SharedWord *w = &s.shared[intid >> 5 & 63]
     cdef u32 bit = <u32>1 << (intid & 31)
-    if intid >= FIRST_LPI:
-        lpi_take(s, pe)
-        return
     w.latch &= ~bit
     w.active |= bit
     stat_acked(s, p, STAT_SPI)
-    spi_dequeue(s, intid)
+    spi_dequeue(s, intid, p, G1NS)
+
+
+cdef void plain_take_lpi(GicState *s, u32 pe) noexcept nogil:
+    lpi_take(s, pe)
 
 
 cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
@@ -27,8 +28,6 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
     if not p.lines & LINE_IRQ:
         s.stats[pe].spurious += 1
         return INTID_NONE
-    if s.apr_by_bpr:
-        prio &= p.preempt_mask[G1NS]
     if unlikely(p.running != PRIO_IDLE):
         stat_preempted(s, pe, intid)
     p.running = <u8>prio
@@ -38,14 +37,16 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
         p.w0.latch &= ~bit
         p.w0.active |= bit
         stat_acked(s, p, intid >> 4)    # SGI, PPI
+    elif likely(intid < FIRST_LPI):
+        plain_take_spi(s, p, intid)
     else:
-        plain_take_other(s, pe, p, intid)
+        plain_take_lpi(s, pe)
     if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & p.w0.gate & ~p.w0.active or pe_has_spi(p)
                 or p.flags & PE_HAS_LPI):
         pe_choose(s, p)
     else:
         pe_choose_none(p)
-    pe_show(s, pe, 0)            # what is left is not above what was best, so it cannot preempt
+    pe_show(s, pe, p, 0)         # what is left is not above what was best, so it cannot preempt
     return intid
 
 
@@ -56,23 +57,25 @@ cdef inline void plain_drop(GicState *s, PeState *p) noexcept nogil:
     p.running = <u8>(gic_ctz32(bits) << s.level_shift) if bits else PRIO_IDLE
 
 
-cdef bint plain_end_other(GicState *s, PeState *p, u32 intid) noexcept nogil:
-    """plain_eoir1() of what is not private."""
-    cdef SharedWord *w
+cdef inline bint plain_end_spi(GicState *s, PeState *p, u32 intid) noexcept nogil:
+    """plain_eoir1() of an SPI."""
+    cdef SharedWord *w = &s.shared[intid >> 5]
     cdef u32 bit = <u32>1 << (intid & 31)
-    if is_lpi(s, intid):         # no active state: only the priority drops
-        plain_drop(s, p)
-        return True
-    if shared_slot(s, intid) == NO_SLOT:
-        return False
-    w = &s.shared[intid >> 5]
-    if not w.group & bit:
+    if unlikely(not w.group & bit):
         return False
     plain_drop(s, p)
     w.active &= ~bit
-    if (w.latch | ((w.line | w.message) & ~w.edge)) & bit:
+    if unlikely((w.latch | ((w.line | w.message) & ~w.edge)) & bit):
         spi_update(s, intid)
     return True
+
+
+cdef inline void plain_end_show(GicState *s, u32 pe, PeState *p) noexcept nogil:
+    """pe_output() after an end, with something pending."""
+    if likely(p.hpp_group == G1NS):
+        plain_show(s, pe, p, p.hpp_prio)
+    else:
+        pe_output(s, pe)
 
 
 cdef inline bint plain_eoir1(GicState *s, u32 pe, PeState *p, u32 intid) noexcept nogil:
@@ -86,11 +89,14 @@ cdef inline bint plain_eoir1(GicState *s, u32 pe, PeState *p, u32 intid) noexcep
         plain_drop(s, p)
         p.w0.active &= ~bit
         if unlikely((p.w0.latch | (p.w0.line & ~p.w0.edge)) & bit):
-            private_pended(s, pe, intid)
-    elif not plain_end_other(s, p, intid):
+            private_pended(s, pe, p, intid)
+    elif likely(intid - NUM_PRIVATE < s.num_spi):
+        if not plain_end_spi(s, p, intid):
+            return False
+    elif is_lpi(s, intid):       # no active state: only the priority drops
+        plain_drop(s, p)
+    else:
         return False
-    if p.hpp_group == G1NS:
-        plain_show(s, pe, p, p.hpp_prio)
-    elif p.hpp != INTID_NONE:
-        pe_output(s, pe)
+    if p.hpp != INTID_NONE:
+        plain_end_show(s, pe, p)
     return True

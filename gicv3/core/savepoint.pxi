@@ -156,7 +156,7 @@ cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
             lines = s.pe[pe].lines
             s.pe[pe].lines = before[2 * pe]
             s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
-            pe_show(s, pe, lines)
+            pe_show(s, pe, &s.pe[pe], lines)
         if point.plain != s.plain_possible:      # a trace was started or stopped since
             for pe in range(s.num_pe):
                 pe_plain(s, &s.pe[pe])

@@ -318,7 +318,7 @@ cdef bint order_scatter(GicState *s, const u32 *chosen, const u32 *settling) noe
         group = shared_group(s, i)
         nmi = shared_is_nmi(s, i)
         level = queue_level(s, nmi_prio(s, group) if nmi else s.spi[i].prio, nmi)
-        spi_enqueue(s, i, chosen[i] - 1, group, level)
+        spi_enqueue(s, i, chosen[i] - 1, &s.pe[chosen[i] - 1], group, level)
         s.spi[i].chosen = 1
     return True
 

@@ -11,7 +11,7 @@ cdef struct PrivateHot:          # 32 SGI/PPI/EPPI: what a delivery decision rea
 
 cdef struct PeState:             # two cache lines: all that raise, acknowledge and EOI of an ordinary interrupt touch
     PrivateHot w0
-    u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
+    u32 raised[3]                # SGI, PPI, SPI: statistics, not state; the upper halves are in PeStats
     u32 hpp                      # highest priority pending INTID, or INTID_NONE
     u8 hpp_prio
     u8 hpp_group
@@ -26,9 +26,9 @@ cdef struct PeState:             # two cache lines: all that raise, acknowledge 
     u8 open_groups               # groups that may be chosen: see pe_gates()
     u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
     u8 marks
-    # second line
-    u32 raised[3]                # SGI, PPI, SPI: statistics, not state; the upper halves are in PeStats
-    u32 acked[3]
+    # second line: of it a raise changes nothing, so that a broadcast writes one line for each PE
+    u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
+    u32 acked[3]                 # as `raised`
     u8 el                        # context given by the embedder, see also PeCold
     u8 secure
     u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
@@ -263,7 +263,15 @@ cdef struct GicState:
     u8 strict_on
     u8 plain_possible            # the configuration has nothing that pe_plain() rules out
     u8 plain_spis                # no SPI can be 1-of-N or an NMI
+    u8 marks_wanted              # marks of a PE that is on every drain list in use
     u32 settle_steps
+    Trace *trace                 # NULL: off
+    PeState *pe                  # num_pe
+    Shared *spi                  # SHARED_SLOTS
+    LpiPe *lpi                   # num_pe; NULL without LPIs, as all else of theirs
+    PeCold *cold                 # num_pe
+    PeStats *stats               # num_pe
+    Latency *latency             # NULL while latencies are not measured
     # Distributor
     u8 ds                        # GICD_CTLR.DS
     u8 enables                   # GICD_CTLR group enables, one bit a group
@@ -274,11 +282,6 @@ cdef struct GicState:
     u32 rwp_left
     SharedWord shared[64]
     u32 nsacr[128]
-    Shared *spi                  # SHARED_SLOTS
-    PeState *pe                  # num_pe
-    PeCold *cold                 # num_pe
-    PeStats *stats               # num_pe
-    Latency *latency             # NULL while latencies are not measured
     u64 *accessible              # bitmap of accessible PEs
     # 1-of-N: participants by group, then PEs that E1NWF may wake; candidates that no participant takes
     PeSet one_of_n[6]
@@ -291,7 +294,6 @@ cdef struct GicState:
     u32 *notify
     u32 num_poll
     u32 num_notify
-    u8 marks_wanted              # marks of a PE that is on every drain list in use
     # Pools
     SpiQueue *queue
     SpiBucket *bucket
@@ -318,8 +320,7 @@ cdef struct GicState:
     u8 want                      # a page of callback memory is wanted
     u64 want_page
     u64 want_region
-    # LPIs; NULL without them
-    LpiPe *lpi                   # num_pe
+    # LPIs
     LpiNode *lpi_node
     u32 num_lpi_node
     u32 lpi_node_room
@@ -349,7 +350,6 @@ cdef struct GicState:
     ItsEntry *its_cache
     WaitingMsi *its_waiting
     u32 num_its_waiting
-    Trace *trace                 # NULL: off
     # Findings of strict mode
     StrictAccess strict_access   # the one under way
     StrictEntry *strict_ring

@@ -29,7 +29,7 @@ cdef void latency_until(GicState *s, u32 kind, u64 *since) noexcept nogil:
 
 
 cdef void stat_raised_rare(GicState *s, u32 pe, u32 slot, u32 kind) noexcept nogil:
-    """What stat_raised() does once in 2**32 times, or while latencies are measured."""
+    """What stat_raised() does once in 2**32 times, or while latencies are measured: then no PE is plain."""
     if s.pe[pe].raised[kind] == 0:
         s.stats[pe].raised[kind] += <u64>1 << 32
     if s.latency != NULL:
@@ -37,9 +37,10 @@ cdef void stat_raised_rare(GicState *s, u32 pe, u32 slot, u32 kind) noexcept nog
 
 
 cdef inline void stat_raised(GicState *s, PeState *p, u32 pe, u32 slot, u32 kind) noexcept nogil:
-    """A private interrupt has become pending. The counters' lower halves are in a cache line that delivery needs."""
+    """A private interrupt has become pending, or an SPI for a plain PE: its counters are in a line of the cache that
+    delivery needs."""
     p.raised[kind] += 1
-    if unlikely(p.raised[kind] == 0 or s.latency != NULL):
+    if unlikely(p.raised[kind] == 0 or not p.flags & PE_PLAIN):
         stat_raised_rare(s, pe, slot, kind)
 
 
