@@ -21,7 +21,7 @@ RAM = 64
 def on_unicorn(cpus: int) -> str:
     """What the guest says on UnicornMachine, whose clock is the host's here as it is on QEMU."""
     output = bytearray()
-    machine = VirtMachine(cpus=cpus, ram_size=RAM * MIB)
+    machine = VirtMachine(cpus=cpus, ram_size=RAM * MIB, its=True)
     with UnicornMachine(machine, image=IMAGE, clock="host", output=output.extend, tcg_buffer=1 << 20) as engine:
         engine.run()
     return output.decode()

@@ -13,7 +13,10 @@ typedef uint64_t u64;
 #define GICR_HIGH 0x4000000000ul
 #define GICR_LOW_CPUS 123
 #define REG(address) (*(volatile u32 *)(address))
+#define REG64(address) (*(volatile u64 *)(address))
+#define GITS 0x08080000ul
 #define SPI 40
+#define LPI 8192
 #define MAX_CPUS 512
 
 #define READ(name) ({ u64 v; __asm__ volatile("mrs %0, " name : "=r"(v)); v; })
@@ -26,6 +29,15 @@ typedef uint64_t u64;
 #define UNMASK() __asm__ volatile("msr daifclr, #2\n isb" ::: "memory")
 #define MASK() __asm__ volatile("msr daifset, #2" ::: "memory")
 #define WFI() __asm__ volatile("wfi" ::: "memory")
+
+/* Tables of LPIs and of the ITS, behind image and stacks; zero from the start. */
+#define CONFIGURATION 0x40280000ul
+#define PENDING 0x40290000ul
+#define DEVICES 0x402a0000ul
+#define COLLECTIONS 0x402b0000ul
+#define QUEUE 0x402c0000ul
+#define ITT 0x402d0000ul
+#define VALID (1ull << 63)
 
 /* The handler changes it: read anew at each use. */
 #define taken ({ u64 v; __asm__ volatile("mov %0, x28" : "=r"(v)); v; })
@@ -90,6 +102,34 @@ static void open_interface(u32 cpu)
     __asm__ volatile("isb");
 }
 
+/* Queues a command of three doublewords and rings. */
+static void command(u64 word0, u64 word1, u64 word2)
+{
+    static u32 at;
+    REG64(QUEUE + at) = word0;
+    REG64(QUEUE + at + 8) = word1;
+    REG64(QUEUE + at + 16) = word2;
+    at = (at + 32) & 0xfff;
+    __asm__ volatile("dsb sy" ::: "memory");
+    REG(GITS + 0x88) = at;                      /* GITS_CWRITER */
+}
+
+/* Event 0 of device 0 is LPI 8192 at CPU 0; 16 bits of INTID. */
+static void open_its(void)
+{
+    *(volatile uint8_t *)CONFIGURATION = 0xa1;
+    REG64(GICR + 0x70) = CONFIGURATION | 15;    /* GICR_PROPBASER */
+    REG64(GICR + 0x78) = PENDING;               /* GICR_PENDBASER */
+    REG(GICR) = 1;                              /* GICR_CTLR.EnableLPIs */
+    REG64(GITS + 0x100) = VALID | DEVICES;      /* GITS_BASER0 */
+    REG64(GITS + 0x108) = VALID | COLLECTIONS;  /* GITS_BASER1 */
+    REG64(GITS + 0x80) = VALID | QUEUE;         /* GITS_CBASER */
+    REG(GITS) = 1;                              /* GITS_CTLR */
+    command(0x08, 4, VALID | ITT);              /* MAPD */
+    command(0x09, 0, VALID);                    /* MAPC */
+    command(0x0a, (u64)LPI << 32, 0);           /* MAPTI */
+}
+
 static u32 add_one(u32 *word)
 {
     u32 value, failed;
@@ -149,6 +189,10 @@ void first(void)
     UNMASK();
     MEASURE("SGI to self", 200000, goal = taken, WRITE(ICC_SGI1R, self); goal++; while (taken < goal) ;);
     MEASURE("SPI by ISPENDR", 200000, goal = taken, REG(GICD + 0x204) = 1 << (SPI - 32); goal++; while (taken < goal) ;);
+    if (REG(GICD + 4) >> 17 & 1) {              /* GICD_TYPER.LPIS */
+        open_its();
+        MEASURE("LPI by INT", 5000, goal = taken, command(0x03, 0, 0); goal++; while (taken < goal) ;);
+    }
     MASK();
     while (psci(0xc4000003, affinity(cpus), (u64)secondary, cpus) == 0) {
         cpus++;
