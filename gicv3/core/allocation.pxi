@@ -19,6 +19,7 @@ cdef bint lpi_alloc(GicState *s) noexcept nogil:
         return False
     for pe in range(s.num_pe):
         s.lpi[pe].best = KEY_NONE
+        s.lpi[pe].behind = KEY_NONE
     s.num_lpi_node = 1           # node 0 is none
     s.lpi_node_room = LPI_NODES
     return True

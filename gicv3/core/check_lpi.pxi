@@ -36,10 +36,18 @@ cdef void walk_node(GicState *s, LpiPe *lp, u32 node, u32 step, u32 level, u32 i
             walk_node(s, lp, <u32>value, step + 1, level, intid << 6 | place, walk)
 
 
+cdef bint lpi_in_tree(GicState *s, LpiPe *lp, u32 intid) noexcept nogil:
+    cdef u32 level
+    for level in range(64):
+        if s.lpi_node[tree_leaf(s, lp, level, intid >> 6)].place[intid >> 6 & 63] >> (intid & 63) & 1:
+            return True
+    return False
+
+
 cdef u32 check_lpi_pe(GicState *s, u32 pe, u32 *nodes, Failure *f) noexcept nogil:
     cdef LpiPe *lp = &s.lpi[pe]
     cdef OrderWalk walk
-    cdef u32 word
+    cdef u32 word, bit
     cdef u32 pending = 0
     memset(&walk, 0, sizeof(walk))
     walk.best = KEY_NONE
@@ -51,12 +59,17 @@ cdef u32 check_lpi_pe(GicState *s, u32 pe, u32 *nodes, Failure *f) noexcept nogi
             return check_fail(f, 19, pe, word * 64)
     if pending != lp.pending and not lp.flush_at:
         return check_fail(f, 19, pe, INTID_NONE)
-    if lp.alone:
-        walk_lpi(s, lp, lp.alone_level, lp.alone, &walk)
     if lp.order:
         walk_node(s, lp, lp.order, 0, 0, 0, &walk)
+    if walk.best != lp.behind:
+        return check_fail(f, 20, pe, <u32>walk.best ^ s.tie_flip)
+    for bit in range(64):
+        if lp.front >> bit & 1:
+            walk_lpi(s, lp, lp.front_level, lp.front_word << 6 | bit, &walk)
+            if lpi_in_tree(s, lp, lp.front_word << 6 | bit):
+                walk.bad = lp.front_word << 6 | bit
     nodes[0] += walk.nodes
-    if walk.bad or (lp.alone and lp.order):
+    if walk.bad:
         return check_fail(f, 20, pe, walk.bad)
     if walk.best != lp.best or (lp.best != KEY_NONE) != (s.pe[pe].flags & PE_HAS_LPI != 0):
         return check_fail(f, 20, pe, <u32>walk.best ^ s.tie_flip)

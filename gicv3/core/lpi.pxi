@@ -81,26 +81,14 @@ cdef inline void lpi_best_is(GicState *s, u32 pe, LpiPe *lp, u64 key) noexcept n
 cdef inline bint lpi_enqueue(GicState *s, u32 pe, LpiPe *lp, u32 level, u32 intid) noexcept nogil:
     """An enabled LPI takes its place; False when the host has no memory."""
     cdef u64 key = lpi_key(s, level, intid)
-    if lp.best == KEY_NONE:
-        lp.alone = intid
-        lp.alone_level = <u8>level
-    else:
-        if lp.alone:
-            if not order_put(s, lp, lp.alone_level, lp.alone):
-                return False
-            lp.alone = 0
-        if not order_put(s, lp, level, intid):
-            return False
+    if not order_put(s, lp, level, intid, key):
+        return False
     if key < lp.best:
         lpi_best_is(s, pe, lp, key)
     return True
 
 
 cdef inline void lpi_dequeue(GicState *s, u32 pe, LpiPe *lp, u32 level, u32 intid) noexcept nogil:
-    if lp.alone:
-        lp.alone = 0
-        lpi_best_is(s, pe, lp, KEY_NONE)
-        return
     order_take(s, lp, level, intid)
     lpi_best_is(s, pe, lp, order_best(s, lp))
 
@@ -109,8 +97,8 @@ cdef u32 lpi_where(GicState *s, LpiPe *lp, u32 intid) noexcept nogil:
     """The level at which a pending LPI stands, or NO_LEVEL: its configuration may have changed since."""
     cdef u64 levels
     cdef u32 level
-    if lp.alone:
-        return lp.alone_level if lp.alone == intid else <u32>NO_LEVEL
+    if front_has(lp, intid):
+        return lp.front_level
     levels = s.lpi_node[lp.order].used           # node 0 is empty
     while levels:
         level = gic_ctz64(levels)
@@ -411,21 +399,29 @@ cdef void lpi_security_changed(GicState *s) noexcept nogil:
         return
     for pe in range(s.num_pe):
         if s.lpi[pe].pending and s.lpi[pe].limit:
+            s.lpi[pe].behind = tree_best(s, &s.lpi[pe])
+            lpi_best_is(s, pe, &s.lpi[pe], order_best(s, &s.lpi[pe]))
             lpi_want(s, pe, FIRST_LPI, s.lpi[pe].limit)
     lpi_work_now(s)
+
+
+cdef inline u32 lpi_limit(GicState *s, LpiPe *lp) noexcept nogil:
+    """First INTID that a redistributor's tables do not hold; 0 when they hold no LPI."""
+    cdef u32 bits = min(<u32>(lp.propbaser & 0x1F) + 1, <u32>s.id_bits)
+    return <u32>1 << bits if bits >= 14 else 0
 
 
 cdef void lpi_enable(GicState *s, u32 pe) noexcept nogil:
     """EnableLPIs 0 -> 1. Ignored while the last disabling is not finished, or when the host has no memory."""
     cdef LpiPe *lp = &s.lpi[pe]
-    cdef u32 bits = min(<u32>(lp.propbaser & 0x1F) + 1, <u32>s.id_bits)
+    cdef u32 limit = lpi_limit(s, lp)
     if lp.flush_at:
         return
-    if bits >= 14:
-        lp.pend = <u64 *>calloc(1, (<size_t>1 << bits) // 8)
+    if limit:
+        lp.pend = <u64 *>calloc(1, limit // 8)
         if lp.pend == NULL:
             return
-        lp.limit = <u32>1 << bits
+        lp.limit = limit
     lp.enabled = 1
     s.num_lpi_enabled += 1
     if s.num_lpi_enabled == 1 or s.lpi_table == lp.propbaser:
@@ -444,11 +440,15 @@ cdef void lpi_disable(GicState *s, u32 pe) noexcept nogil:
     cdef LpiPe *lp = &s.lpi[pe]
     lp.enabled = 0
     s.num_lpi_enabled -= 1
+    if s.num_lpi_enabled == 0:   # nobody's any more
+        lpi_config_drop(s)
+        s.lpi_table = 0
     gicr_wait(s, pe)
     if lp.limit == 0:
         return
     lp.flush_limit = lp.limit
     lp.limit = 0
+    lp.refresh_at = 0
     lp.refresh_end = 0
     order_clear(s, lp)
     lpi_best_is(s, pe, lp, KEY_NONE)
@@ -467,9 +467,11 @@ cdef void lpi_reset(GicState *s) noexcept nogil:
         order_clear(s, &s.lpi[pe])
         free(s.lpi[pe].pend)
         memset(&s.lpi[pe], 0, sizeof(LpiPe))
+        s.lpi[pe].behind = KEY_NONE
         lpi_best_is(s, pe, &s.lpi[pe], KEY_NONE)
     s.num_lpi_jobs = 0
     s.num_lpi_enabled = 0
+    s.lpi_table = 0
     lpi_config_drop(s)
 
 

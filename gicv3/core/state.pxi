@@ -160,12 +160,14 @@ cdef struct LpiNode:             # 64 places, of nodes or at the lowest step of 
 
 cdef struct LpiPe:               # LPIs of one redistributor
     u64 best                     # key of the best enabled pending LPI, or KEY_NONE
+    u64 behind                   # of those in the tree
+    u64 front                    # LPIs of one word that are not in the tree
     u64 *pend                    # a bit an LPI, as in the pending table; while `limit` or `flush_at` is not 0
     u32 limit                    # first INTID that is not taken: 0 while EnableLPIs is 0
     u32 pending
-    u32 alone                    # the one LPI that stands in order, or 0
-    u32 order                    # top node of several
-    u8 alone_level
+    u32 front_word               # their INTIDs / 64
+    u32 order                    # top node of the tree
+    u8 front_level
     u8 cached                    # its table is the one of GicState.lpi_config
     u8 enabled                   # GICR_CTLR.EnableLPIs
     u8 ptz                       # GICR_PENDBASER.PTZ, for the next enabling
@@ -316,6 +318,7 @@ cdef struct GicState:
     Stage *stage                 # allocated with the first callback region
     u32 stage_next
     u32 num_dirty
+    u8 resting                   # state was brought back, and no memory is mapped yet: its work waits
     u8 staged                    # pages of callback memory are staged
     u8 want                      # a page of callback memory is wanted
     u64 want_page
