@@ -66,6 +66,10 @@ cdef class Gic:
     cdef int32_t c_proc_num(self, uint64_t mpidr) noexcept nogil
     cdef void c_set_accessible(self, uint32_t pe, bint accessible) noexcept nogil
     cdef void c_step(self, uint32_t steps) noexcept nogil
+    # Guest memory for LPI and ITS tables: `data` stays valid until it is unmapped. False, and nothing done, when the
+    # range is empty, ends beyond 52 bits, overlaps another, or 64 regions are mapped. `gic.memory` does not list it.
+    cdef bint c_map_memory(self, uint64_t address, void *data, uint64_t size, bint writable) noexcept nogil
+    cdef void c_unmap_memory(self, uint64_t address) noexcept nogil
     # What a write of `event` to GITS_TRANSLATER does that comes from DeviceID `device`
     cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil
     cdef void c_trace_time(self, uint64_t now) noexcept nogil     # the time of the trace's next events

@@ -73,8 +73,9 @@ include "core/outputs.pxi"
 include "core/drain.pxi"
 include "core/lpi_access.pxi"
 include "core/lpi_saved.pxi"
-include "core/saved.pxi"
 include "core/snapshot.pxi"
+include "core/saved.pxi"
+include "core/lpi_point.pxi"
 include "core/savepoint.pxi"
 include "core/recorder.pxi"
 include "core/facts.pxi"
@@ -283,6 +284,14 @@ cdef class Gic:
     cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil:
         if its < self.s.num_its:
             its_msi(self.s, its, device, event)
+
+    cdef bint c_map_memory(self, uint64_t address, void *data, uint64_t size, bint writable) noexcept nogil:
+        if data == NULL or size == 0 or address >> 52 or size > (<u64>1 << 52) - address:
+            return False
+        return mem_insert(self.s, address, size, <u8 *>data, writable)
+
+    cdef void c_unmap_memory(self, uint64_t address) noexcept nogil:
+        mem_remove(self.s, address)
 
     cdef bint c_has_work(self) noexcept nogil:
         return gic_has_work(self.s)
@@ -633,7 +642,7 @@ cdef class Gic:
 
     def savepoint(self, SavePoint point=None):
         """All state as raw memory, for `rewind` while the process lives; a `point` given is filled anew."""
-        lpi_guard(self)
+        saved_guard(self)
         if point is None:
             point = SavePoint.__new__(SavePoint)
         point.config = self.config
@@ -645,12 +654,14 @@ cdef class Gic:
         """Put back what `savepoint` gave, counters included; makes no edge. ConfigError for one of another GIC."""
         if point.config is not self.config and point.config != self.config:
             raise ConfigError("point must be a save point of a GIC with this configuration, got another's")
+        saved_guard(self)
         if not point_return(self, point):
             raise MemoryError
         self.drain()
 
     def _save_arrays(self):
         """The saved fields by name, see `saved_names`."""
+        saved_guard(self)
         return gather_all(self)
 
     def _load_arrays(self, dict arrays):

@@ -152,7 +152,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
             "affinities": None if affinities is None else list(affinities), "ram_size": ram_size,
             "highmem_redists": highmem_redists, "redist2_capacity": redist2_capacity, "acpi": acpi, "hotplug": hotplug,
             "virtualization": virtualization, "pmu": pmu, "cpu_type": cpu_type, "frequency": frequency,
-            "gic_options": dict(gic_options),
+            "its": its, "gic_options": dict(gic_options),
         })
         self.has_hotpluggable_cpus = acpi and hotplug
         if not self.has_hotpluggable_cpus and max_cpus > cpus:

@@ -155,15 +155,21 @@ def _open(source: Source) -> tuple[Any, bytes]:
     return snapshot.texts["machine"], snapshot.arrays["gic"].payload
 
 
+def _arguments(saved: Any) -> dict[str, Any]:
+    """The arguments of the saved machine; what an older file does not name is as it was then."""
+    arguments = _object("state", saved, _MACHINE)["arguments"]
+    if not isinstance(arguments, dict):
+        raise _wrong("arguments", arguments)
+    return {"its": False, **arguments}
+
+
 # --- load
 
 
 def load_machine(machine: VirtMachine, source: Source) -> None:
     """What `VirtMachine.load` does."""
     saved, gic = _open(source)
-    arguments = _object("state", saved, _MACHINE)["arguments"]
-    if not isinstance(arguments, dict):
-        raise _wrong("arguments", arguments)
+    arguments = _arguments(saved)
     wrong = differences(arguments, json.loads(canonical(dict(machine.arguments))))
     if wrong:
         raise SnapshotError(f"the snapshot is of another machine: {'; '.join(wrong)}")
@@ -211,10 +217,8 @@ def _apply(machine: VirtMachine, state: Mapping[str, Any]) -> None:
 def restore_machine(kind: type[VirtMachine], source: Source, **more: Any) -> VirtMachine:
     """What `VirtMachine.restore` gives."""
     saved, gic = _open(source)
-    arguments = _object("state", saved, _MACHINE)["arguments"]
-    if not isinstance(arguments, dict):
-        raise _wrong("arguments", arguments)
-    for name in ("highmem_redists", "acpi", "hotplug", "virtualization", "pmu"):
+    arguments = _arguments(saved)
+    for name in ("highmem_redists", "acpi", "hotplug", "virtualization", "pmu", "its"):
         _flag(f"arguments.{name}", arguments.get(name))
     try:
         plain = {**arguments, "topology": Topology(**arguments["topology"])}

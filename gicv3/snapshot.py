@@ -62,7 +62,7 @@ def canonical(value: Any) -> str:
 
 def _runs(array: numpy.typing.NDArray[Any]) -> tuple[numpy.typing.NDArray[Any], numpy.typing.NDArray[Any]]:
     """(lengths, values) of the runs of equal elements."""
-    starts = numpy.concatenate(([0], numpy.flatnonzero(array[1:] != array[:-1]) + 1))
+    starts = numpy.concatenate(([0] if len(array) else [], numpy.flatnonzero(array[1:] != array[:-1]) + 1)).astype("i8")
     lengths = numpy.diff(starts, append=len(array))
     return lengths.astype("<u4"), array[starts]
 
@@ -77,8 +77,15 @@ def _pack(array: bytes, size: int) -> Field:
     return Field(kind, _PLAIN, len(values), array)
 
 
-def _unpack(name: str, field: Field, size: int, count: int) -> bytes:
-    """The elements of a field that must have `count` of `size` bytes; nothing is expanded before that is known."""
+def _unpack(name: str, field: Field, size: int, count: int | None) -> bytes:
+    """The elements of a field that must have `count` of `size` bytes; nothing is expanded before that is known.
+
+    With `count` None, any number: a list, whose elements differ, so that runs cannot be shorter.
+    """
+    if count is None:
+        if field.encoding != _PLAIN:
+            raise SnapshotError(f"{name} is a list, which has no runs, got the encoding {field.encoding!r}")
+        count = field.number
     if _TYPES.get(field.kind) != size or field.number != count:
         raise SnapshotError(f"{name} must be {count} elements of {size} bytes, got {field.number} of {field.kind!r}")
     payload = field.payload
@@ -209,10 +216,15 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 # --- a GIC
 
 
-def _shapes(num_pe: int) -> dict[str, tuple[int, int]]:
-    """(bytes of an element, number of elements) of each saved array of a GIC."""
-    records = {"gic": 1, "nsacr": 128, "words": 64, "spis": 2048, "pes": num_pe}
-    return {name: (size, count * records[where]) for name, (size, count, where) in saved_names().items()}
+def _shapes(config: GICv3Config) -> dict[str, tuple[int, int | None]]:
+    """(bytes of an element, number of elements) of each saved array of a GIC; None for a list of any length."""
+    records = {"gic": 1, "nsacr": 128, "words": 64, "spis": 2048, "pes": config.num_pe}
+    if config.lpis:
+        records |= {"lpi": 1, "redists": config.num_pe, "lists": 0}
+    if config.its:
+        records["itss"] = config.its
+    return {name: (size, count * records[where] or None) for name, (size, count, where) in saved_names().items()
+            if where in records}
 
 
 def gic_arrays(gic: GICv3) -> dict[str, bytes]:
@@ -222,7 +234,7 @@ def gic_arrays(gic: GICv3) -> dict[str, bytes]:
 
 def save_gic(gic: GICv3) -> bytes:
     """The bytes of `GICv3.save`."""
-    shapes = _shapes(gic.num_pe)
+    shapes = _shapes(gic.config)
     arrays = {name: _pack(array, shapes[name][0]) for name, array in gic_arrays(gic).items()}
     return pack({"config": config_fields(gic.config)}, arrays)
 
@@ -232,7 +244,7 @@ def expand(snapshot: Snapshot) -> tuple[GICv3Config, dict[str, bytes]]:
     if snapshot.texts.keys() != {"config"}:
         raise SnapshotError(f"a GIC's snapshot has the text config, got {', '.join(snapshot.texts) or 'none'}")
     config = config_of(snapshot.texts["config"])
-    shapes = _shapes(config.num_pe)
+    shapes = _shapes(config)
     unknown = sorted(snapshot.arrays.keys() - shapes.keys())
     missing = sorted(shapes.keys() - snapshot.arrays.keys())
     if unknown or (missing and snapshot.version == VERSION):
@@ -287,7 +299,7 @@ def to_json(source: Source, indent: int | None = None) -> str:
     """A GIC's snapshot as JSON: ``config``, and ``state`` with each field as runs ``[number of elements, value]``."""
     snapshot = unpack(source)
     config, arrays = expand(snapshot)
-    shapes = _shapes(config.num_pe)
+    shapes = _shapes(config)
     state = {}
     for name, array in arrays.items():
         lengths, values = _runs(numpy.frombuffer(array, dtype=f"<u{shapes[name][0]}"))
@@ -308,14 +320,16 @@ def from_json(text: str | bytes) -> bytes:
         raise SnapshotError(f"format and version must be 'gicv3' and {VERSION}, got {value['format']!r} and "
                             f"{value['version']!r}")
     config = config_of(value["config"])
-    shapes = _shapes(config.num_pe)
+    shapes = _shapes(config)
     if not isinstance(value["state"], dict) or value["state"].keys() != shapes.keys():
         raise SnapshotError("state must have exactly the fields of a GIC's snapshot")
     arrays = {name: _from_runs(name, value["state"][name], *shapes[name]) for name in sorted(shapes)}
     return pack({"config": value["config"]}, arrays)
 
 
-def _from_runs(name: str, runs: Any, size: int, count: int) -> Field:
+def _from_runs(name: str, runs: Any, size: int, count: int | None) -> Field:
+    if count is None:            # a list: with as many elements as runs, each is of one
+        count = len(runs) if isinstance(runs, list) else 0
     valid = isinstance(runs, list) and all(
         isinstance(run, list) and len(run) == 2 and all(type(number) is int for number in run) for run in runs
     )

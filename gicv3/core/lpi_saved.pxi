@@ -1,105 +1,219 @@
-# State of all LPIs and ITSs as 64-bit words: for digests and snapshots.
+# LPI and ITS state for snapshots and digests. Fields of fixed size are parts like those of snapshot.pxi; what is
+# pending, and which configuration bytes are cached, are lists, because there may be millions and are few.
+#
+# Translations are read from the tables again. MSIs never wait while a GIC may be saved: see saved_guard().
 
-cdef u64 lpi_export_fill(GicState *s, u64 *out, bint cache) noexcept nogil:
-    """Write LPI state as 64-bit words, or only count them when `out` is NULL.
+cdef enum:
+    STANDS_NOWHERE = 0xFF        # level of a pending LPI that is not enabled
 
-    For each PE: PROPBASER, PENDBASER, flags, limit, work in five words, number of pending LPIs, and those as
-    level << 32 | INTID. With `cache`, then the table that is cached, the number of its bytes, and those as
-    byte << 32 | INTID.
-    """
+cdef struct LpiLists:
+    u64 *pending                 # PE << 32 | INTID << 8 | level, ascending
+    u64 num_pending
+    u32 *config                  # INTID << 8 | byte, ascending
+    u64 num_config
+
+
+cdef inline u32 lpi_held(LpiPe *lp) noexcept nogil:
+    """First INTID that a PE's pending bits do not hold: also while they are written to memory."""
+    return lp.flush_limit if lp.flush_at else lp.limit
+
+
+cdef u64 pending_gather(GicState *s, u64 *out) noexcept nogil:
+    """Write the list of what is pending, or only count it when `out` is NULL."""
     cdef u64 n = 0
-    cdef u32 pe, word, intid
-    cdef u64 bits, count, at
+    cdef u32 pe, word, intid, level
+    cdef u64 bits
     cdef LpiPe *lp
-    cdef u32 last
     for pe in range(s.num_pe):
         lp = &s.lpi[pe]
-        last = max(lp.limit, lp.flush_limit if lp.flush_at else <u32>0) >> 6
-        if out != NULL:
-            out[n] = lp.propbaser
-            out[n + 1] = lp.pendbaser
-            out[n + 2] = lp.enabled | lp.ptz << 1 | lp.cached << 2
-            out[n + 3] = lp.limit
-            out[n + 4] = lp.load_at
-            out[n + 5] = lp.flush_at
-            out[n + 6] = lp.flush_limit if lp.flush_at else <u64>0
-            out[n + 7] = lp.refresh_at
-            out[n + 8] = lp.refresh_end
-        at = n + 9
-        n += 10
-        count = 0
-        for word in range(LPI_FIRST_WORD, last):
+        if lp.pending == 0:
+            continue
+        if out == NULL:
+            n += lp.pending
+            continue
+        for word in range(LPI_FIRST_WORD, lpi_held(lp) >> 6):
             bits = lp.pend[word]
             while bits:
                 intid = word * 64 + gic_ctz64(bits)
                 bits &= bits - 1
-                if out != NULL:
-                    out[n] = <u64>lpi_where(s, lp, intid) << 32 | intid
+                level = lpi_where(s, lp, intid)
+                out[n] = <u64>pe << 32 | intid << 8 | (<u32>STANDS_NOWHERE if level == NO_LEVEL else level)
                 n += 1
-                count += 1
-        if out != NULL:
-            out[at] = count
-    if not cache:
-        return n
-    at = n + 1
-    if out != NULL:
-        out[n] = s.lpi_table
-    n += 2
-    count = 0
-    for intid in range(FIRST_LPI, <u32>1 << s.id_bits):
-        if s.lpi_config_used[intid >> 18] >> (intid >> 12 & 63) & 1 and s.lpi_config[intid]:
-            if out != NULL:
-                out[n] = <u64>s.lpi_config[intid] << 32 | intid
-            n += 1
-            count += 1
-    if out != NULL:
-        out[at] = count
     return n
 
 
-cdef u64 its_export_fill(GicState *s, u64 *out) noexcept nogil:
-    """Write ITS state as 64-bit words, or only count them when `out` is NULL: eight for each ITS, then the MSIs that
-    wait, three words each after their number. Translations are read from the tables again, and not among them."""
+cdef u64 config_gather(GicState *s, u32 *out) noexcept nogil:
+    """Write the list of cached configuration bytes, or only count them when `out` is NULL."""
     cdef u64 n = 0
-    cdef u32 i
-    cdef Its *t
-    if out == NULL:
-        return 8 * s.num_its + 1 + 3 * s.num_its_waiting
-    for i in range(s.num_its):
-        t = &s.its[i]
-        out[n] = t.cbaser
-        out[n + 1] = t.baser[TABLE_DEVICE]
-        out[n + 2] = t.baser[TABLE_COLLECTION]
-        out[n + 3] = t.umsir
-        out[n + 4] = t.cwriter
-        out[n + 5] = t.creadr
-        out[n + 6] = t.quiescent_left
-        out[n + 7] = t.enabled | t.stalled << 1 | t.umsi_irq << 2 | <u64>t.statusr << 8 | <u64>t.syndrome << 16
-        n += 8
-    out[n] = s.num_its_waiting
-    n += 1
-    for i in range(s.num_its_waiting):
-        out[n] = s.its_waiting[i].its
-        out[n + 1] = s.its_waiting[i].device
-        out[n + 2] = s.its_waiting[i].event
-        n += 3
+    cdef u32 page, intid
+    for page in range(<u32>1 << s.id_bits >> 12):
+        if not s.lpi_config_used[page >> 6] >> (page & 63) & 1:
+            continue
+        for intid in range(page << 12, page + 1 << 12):
+            if s.lpi_config[intid]:
+                if out != NULL:
+                    out[n] = intid << 8 | s.lpi_config[intid]
+                n += 1
     return n
 
 
-cdef bytes lpi_export(Gic gic, bint cache):
-    """State of all LPIs and ITSs, little endian; empty without LPIs. The cache is state that only the future tells."""
-    cdef u64 *words
-    cdef u64 count
-    if gic.s.lpi == NULL:
-        return b""
-    with gic.mutex:
-        count = lpi_export_fill(gic.s, NULL, cache) + its_export_fill(gic.s, NULL)
-        words = <u64 *>malloc(count * 8)
-        if words != NULL:
-            its_export_fill(gic.s, words + lpi_export_fill(gic.s, words, cache))
-    if words == NULL:
-        raise MemoryError
-    try:
-        return PyBytes_FromStringAndSize(<char *>words, count * 8)
-    finally:
-        free(words)
+cdef bint lists_gather(GicState *s, LpiLists *lists) noexcept nogil:
+    """Make both lists; False when memory is short. The caller frees them."""
+    lists.num_pending = pending_gather(s, NULL)
+    lists.num_config = config_gather(s, NULL)
+    lists.pending = <u64 *>malloc(lists.num_pending * sizeof(u64) + 1)
+    lists.config = <u32 *>malloc(lists.num_config * sizeof(u32) + 1)
+    if lists.pending == NULL or lists.config == NULL:
+        return False
+    pending_gather(s, lists.pending)
+    config_gather(s, lists.config)
+    return True
+
+
+cdef void jobs_gather(GicState *s, u32 *jobs) noexcept nogil:
+    """The places of PEs on the list of those with work, from 1."""
+    cdef u32 i
+    memset(jobs, 0, s.num_pe * sizeof(u32))
+    for i in range(s.num_lpi_jobs):
+        jobs[s.lpi_jobs[i]] = i + 1
+
+
+# --- back --------------------------------------------------------------------------------------------------------
+
+cdef str lpi_fault(GicState *s, u32 pe):
+    """What a redistributor cannot have come to; None when there is nothing."""
+    cdef LpiPe *lp = &s.lpi[pe]
+    cdef u32 limit = lpi_limit(s, lp)
+    cdef u32 words = limit >> 6
+    if lp.pendbaser & PENDBASER_PTZ or (lp.ptz and (lp.enabled or lp.flush_at)):
+        return f"lpi.ptz or lpi.pendbaser of PE {pe} is one that cannot be"
+    if lp.enabled and lp.flush_at:
+        return f"lpi.flush_at of PE {pe} is set while its LPIs are enabled"
+    if lp.flush_at and not LPI_FIRST_WORD <= lp.flush_at < words:
+        return f"lpi.flush_at of PE {pe} is outside its pending table"
+    if lp.load_at and not (LPI_FIRST_WORD <= lp.load_at < words and (lp.enabled or lp.flush_at)):
+        return f"lpi.load_at of PE {pe} is outside its pending table"
+    if lp.refresh_at or lp.refresh_end:
+        if not FIRST_LPI <= lp.refresh_at < lp.refresh_end <= limit or not lp.enabled:
+            return f"lpi.refresh_at and refresh_end of PE {pe} are no range of its LPIs"
+    return None
+
+
+cdef str its_fault(GicState *s, u32 its):
+    """What an ITS cannot have come to; None when there is nothing."""
+    cdef Its *t = &s.its[its]
+    cdef u32 i
+    if t.creadr >= queue_size(t) or t.creadr % COMMAND_SIZE:
+        return f"its.creadr of ITS {its} is outside its queue"
+    if t.cwriter & CWRITER_RETRY:
+        return f"its.cwriter of ITS {its} has the Retry bit"
+    if t.quiescent_left > (0 if t.enabled else s.settle_steps):
+        return f"its.quiescent_left of ITS {its} is above settle_steps, {s.settle_steps}, or set while it is enabled"
+    if t.statusr and not s.features & FEAT_ITS_STATUS:
+        return f"its.statusr of ITS {its} is set without its_umsi"
+    if (t.syndrome or t.umsir) and not s.features & FEAT_UMSI:
+        return f"its.syndrome or its.umsir of ITS {its} is set without its_umsi"
+    if t.syndrome and not t.statusr & STATUSR_UMSI:
+        return f"its.syndrome of ITS {its} is set, and no unmapped MSI is"
+    if t.umsi_irq and not s.its_umsi_spi:
+        return f"its.umsi_irq of ITS {its} is set without its_umsi_spi"
+    for i in range(2):
+        if bits_of(t.baser[i], 9, 8) == 3:
+            return f"its.baser of ITS {its} has page size 3"
+    return None
+
+
+cdef int jobs_scatter(GicState *s, const u32 *jobs) except -1:
+    """Put the list of PEs with work back."""
+    cdef u32 pe
+    memset(s.lpi_jobs, 0, s.num_pe * sizeof(u32))
+    for pe in range(s.num_pe):
+        if jobs[pe] == 0:
+            continue
+        if jobs[pe] > s.num_pe or s.lpi_jobs[jobs[pe] - 1]:
+            raise SnapshotError(f"lpi.jobs of PE {pe} is no place in a list, or another PE's: {jobs[pe]}")
+        s.lpi_jobs[jobs[pe] - 1] = pe + 1
+        s.lpi[pe].listed = 1
+        s.num_lpi_jobs += 1
+    for pe in range(s.num_lpi_jobs):
+        if s.lpi_jobs[pe] == 0:
+            raise SnapshotError(f"lpi.jobs has nobody at place {pe + 1}")
+        s.lpi_jobs[pe] -= 1
+    return 0
+
+
+cdef int pending_scatter(GicState *s, const u64 *list, u64 count) except -1:
+    """Put back what was pending, each LPI where it stood."""
+    cdef u64 i
+    cdef u64 before = 0
+    cdef u32 pe, intid, level
+    cdef LpiPe *lp
+    for i in range(count):
+        pe = <u32>(list[i] >> 32)
+        intid = <u32>list[i] >> 8
+        level = list[i] & 0xFF
+        if pe >= s.num_pe or intid < FIRST_LPI or intid >= lpi_held(&s.lpi[pe]):
+            raise SnapshotError(f"lpi.pending[{i}] is no LPI that a PE has: {list[i]:#x}")
+        lp = &s.lpi[pe]
+        if i and list[i] >> 8 <= before or level != STANDS_NOWHERE and (level & ~lpi_level_mask(s) or not lp.enabled):
+            raise SnapshotError(f"lpi.pending[{i}] is out of order or at a level that there is not: {list[i]:#x}")
+        before = list[i] >> 8
+        lp.pend[intid >> 6] |= <u64>1 << (intid & 63)
+        lp.pending += 1
+        if level != STANDS_NOWHERE and not lpi_enqueue(s, pe, lp, level, intid):
+            raise MemoryError
+    return 0
+
+
+cdef int config_scatter(GicState *s, const u32 *list, u64 count) except -1:
+    """Put the cached configuration bytes back."""
+    cdef u64 i
+    cdef u32 intid
+    if (count or s.lpi_table) and (s.num_lpi_enabled == 0 or (count and s.lpi_live)):
+        raise SnapshotError("lpi.config or lpi.table is set, and nothing can be cached")
+    for i in range(count):
+        intid = list[i] >> 8
+        if not is_lpi(s, intid) or not list[i] & LPI_CACHED or i and intid <= list[i - 1] >> 8:
+            raise SnapshotError(f"lpi.config[{i}] is no cached byte of an LPI, or out of order: {list[i]:#x}")
+        s.lpi_config[intid] = <u8>list[i]
+        s.lpi_config_used[intid >> 18] |= <u64>1 << (intid >> 12 & 63)
+    return 0
+
+
+cdef int lpi_scatter(GicState *s, bytes pending, bytes config, bytes jobs) except -1:
+    """Bring the LPIs of a GIC that was just made to a saved state; its fields are there already."""
+    cdef u32 pe
+    cdef LpiPe *lp
+    if len(pending) % sizeof(u64) or len(config) % sizeof(u32):
+        raise SnapshotError("lpi.pending or lpi.config ends inside an element")
+    for pe in range(s.num_pe):
+        lp = &s.lpi[pe]
+        fault = lpi_fault(s, pe)
+        if fault is not None:
+            raise SnapshotError(fault)
+        if lp.flush_at:
+            lp.flush_limit = lpi_limit(s, lp)
+        elif lp.enabled:
+            lp.limit = lpi_limit(s, lp)
+            lp.cached = not s.lpi_live and s.lpi_table == lp.propbaser
+            s.num_lpi_enabled += 1
+        if lpi_held(lp):
+            lp.pend = <u64 *>calloc(1, lpi_held(lp) // 8)
+            if lp.pend == NULL:
+                raise MemoryError
+    jobs_scatter(s, <const u32 *><const char *>jobs)
+    pending_scatter(s, <const u64 *><const char *>pending, len(pending) // sizeof(u64))
+    config_scatter(s, <const u32 *><const char *>config, len(config) // sizeof(u32))
+    s.resting = s.num_mem == 0
+    return 0
+
+
+cdef int its_scatter(GicState *s) except -1:
+    """What follows from an ITS's registers."""
+    cdef u32 its
+    for its in range(s.num_its):
+        fault = its_fault(s, its)
+        if fault is not None:
+            raise SnapshotError(fault)
+        s.its_busy |= <u32>queue_has_work(&s.its[its]) << its
+    return 0

@@ -191,9 +191,11 @@ cdef void mem_supply(GicState *s, MemRequest *request, bint brought) noexcept no
 
 
 cdef bint mem_insert(GicState *s, u64 base, u64 size, u8 *data, bint writable) noexcept nogil:
-    """Enter a region into the table, which has room; False when it would overlap another."""
+    """Enter a region into the table; False when that is full, or it would overlap another."""
     cdef u32 i = s.num_mem
     cdef u32 k
+    if s.num_mem == MEM_REGIONS:
+        return False
     for k in range(s.num_mem):
         if base < s.mem[k].base + s.mem[k].size and s.mem[k].base < base + size:
             return False
@@ -206,6 +208,7 @@ cdef bint mem_insert(GicState *s, u64 base, u64 size, u8 *data, bint writable) n
     s.mem[i].writable = writable
     s.num_mem += 1
     s.mem_last = i
+    s.resting = 0
     return True
 
 

@@ -32,6 +32,9 @@ cdef class SavedPe:
     __hash__ = None
 
 
+_CACHED = ("lpi.table", "lpi.config")     # what only the future tells
+
+
 cdef bytes digest_of(Gic gic):
     """Hash of all architectural state, without what only tells its history."""
     cdef PeState *pes
@@ -65,6 +68,10 @@ cdef bytes digest_of(Gic gic):
         digest = blake2b(PyBytes_FromStringAndSize(copy, size), digest_size=16)
     finally:
         free(copy)
-    digest.update(lpi_export(gic, False))
     digest.update(repr((ds, enables, e1nwf, rwp_left, status_ns, status_s)).encode())
+    if s.lpi != NULL:
+        arrays = gather_all(gic)
+        for name in sorted(arrays):
+            if name.startswith(("lpi.", "its.")) and name not in _CACHED:
+                digest.update(name.encode() + arrays[name])
     return digest.digest()

@@ -1,14 +1,6 @@
 # Save points: the whole state as raw memory, copied there and back in the time of a copy. For fuzzers and for undo:
 # they live as long as the process and are no format.
 
-cdef enum:
-    MAX_REGIONS = 64
-
-cdef struct Region:              # memory that a save point holds
-    void *data
-    size_t size
-
-
 cdef u32 pool_used(GicState *s, bint buckets) noexcept nogil:
     """Entries of a pool that were ever handed out, entry 0 included: the free list ends at the first fresh one."""
     cdef u32 i = s.bucket_free if buckets else s.queue_free
@@ -19,12 +11,6 @@ cdef u32 pool_used(GicState *s, bint buckets) noexcept nogil:
             break
         i = following
     return i
-
-
-cdef inline void region_add(Region *region, u32 *n, void *data, size_t size) noexcept nogil:
-    region[n[0]].data = data
-    region[n[0]].size = size
-    n[0] += 1
 
 
 cdef u32 state_regions(GicState *s, Region *region) noexcept nogil:
@@ -69,6 +55,7 @@ cdef class SavePoint:
     cdef size_t fixed            # bytes of state_regions()
     cdef u32 queues              # entries of the pools that follow it
     cdef u32 buckets
+    cdef size_t lpis             # bytes of LPI and ITS state, which is last
     cdef u16 queue_free
     cdef u16 bucket_free
     cdef bint plain              # GicState.plain_possible, on which each PE's PE_PLAIN rests
@@ -77,7 +64,7 @@ cdef class SavePoint:
     @property
     def size(self):
         """Bytes that it holds."""
-        return self.fixed + self.queues * sizeof(SpiQueue) + self.buckets * sizeof(SpiBucket)
+        return self.fixed + self.queues * sizeof(SpiQueue) + self.buckets * sizeof(SpiBucket) + self.lpis
 
     def __dealloc__(self):
         free(self.data)
@@ -92,7 +79,13 @@ cdef size_t point_size(GicState *s, SavePoint point) noexcept nogil:
         point.fixed += (region[i].size + 7) // 8 * 8
     point.queues = pool_used(s, False)
     point.buckets = pool_used(s, True)
-    return point.fixed + point.queues * sizeof(SpiQueue) + point.buckets * sizeof(SpiBucket)
+    point.lpis = lpi_point_size(s)
+    return point.fixed + point.queues * sizeof(SpiQueue) + point.buckets * sizeof(SpiBucket) + point.lpis
+
+
+cdef inline char *point_lpis(SavePoint point) noexcept nogil:
+    """Where LPI and ITS state begins."""
+    return point.data + point.fixed + point.queues * sizeof(SpiQueue) + point.buckets * sizeof(SpiBucket)
 
 
 cdef void point_copy(GicState *s, SavePoint point, bint back) noexcept nogil:
@@ -114,6 +107,7 @@ cdef void point_copy(GicState *s, SavePoint point, bint back) noexcept nogil:
     else:
         memcpy(at, s.queue, point.queues * sizeof(SpiQueue))
         memcpy(at + point.queues * sizeof(SpiQueue), s.bucket, point.buckets * sizeof(SpiBucket))
+        lpi_point_take(s, point_lpis(point))
         point.plain = s.plain_possible
         point.queue_free = s.queue_free
         point.bucket_free = s.bucket_free
@@ -136,32 +130,54 @@ cdef bint point_take(Gic gic, SavePoint point) noexcept nogil:
 cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
     """Bring a save point's state back. Lines that differ from those of now are told, as any change is."""
     cdef GicState *s = gic.s
+    cdef bint room
+    with gic.mutex:
+        room = point_return_all(s, point)
+    return room
+
+
+cdef bint point_return_all(GicState *s, SavePoint point) noexcept nogil:
+    """point_return() under the lock: memory first, so that nothing changes when it is short."""
+    cdef u8 *before = <u8 *>malloc(2 * s.num_pe)
+    cdef u64 **fresh = <u64 **>calloc(s.num_pe if s.lpi != NULL else 1, sizeof(u64 *))
+    cdef bint room = before != NULL and fresh != NULL
+    cdef u32 pe
+    if room and s.lpi != NULL:
+        room = lpi_point_room(s, point_lpis(point), fresh)
+        if room:
+            lpi_point_return(s, point_lpis(point), fresh)
+        else:
+            for pe in range(s.num_pe):
+                free(fresh[pe])
+    if room:
+        point_return_rest(s, point, before)
+    free(fresh)
+    free(before)
+    return room
+
+
+cdef void point_return_rest(GicState *s, SavePoint point, u8 *before) noexcept nogil:
+    """What is not LPI or ITS state; `before` has room for two bytes a PE."""
     cdef u32 pe, used
     cdef u8 lines
-    cdef u8 *before = <u8 *>malloc(2 * s.num_pe)
-    if before == NULL:
-        return False
-    with gic.mutex:
+    for pe in range(s.num_pe):
+        before[2 * pe] = s.pe[pe].lines
+        before[2 * pe + 1] = s.pe[pe].marks & (MARK_POLL | MARK_NOTIFY)
+    used = pool_used(s, False)
+    if used > point.queues:  # what was fresh then has to be fresh again
+        memset(&s.queue[point.queues], 0, (used - point.queues) * sizeof(SpiQueue))
+    used = pool_used(s, True)
+    if used > point.buckets:
+        memset(&s.bucket[point.buckets], 0, (used - point.buckets) * sizeof(SpiBucket))
+    point_copy(s, point, True)
+    for pe in range(s.num_pe):
+        lines = s.pe[pe].lines
+        s.pe[pe].lines = before[2 * pe]
+        s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
+        pe_show(s, pe, &s.pe[pe], lines)
+    if point.plain != s.plain_possible:      # a trace was started or stopped since
         for pe in range(s.num_pe):
-            before[2 * pe] = s.pe[pe].lines
-            before[2 * pe + 1] = s.pe[pe].marks & (MARK_POLL | MARK_NOTIFY)
-        used = pool_used(s, False)
-        if used > point.queues:  # what was fresh then has to be fresh again
-            memset(&s.queue[point.queues], 0, (used - point.queues) * sizeof(SpiQueue))
-        used = pool_used(s, True)
-        if used > point.buckets:
-            memset(&s.bucket[point.buckets], 0, (used - point.buckets) * sizeof(SpiBucket))
-        point_copy(s, point, True)
-        for pe in range(s.num_pe):
-            lines = s.pe[pe].lines
-            s.pe[pe].lines = before[2 * pe]
-            s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
-            pe_show(s, pe, &s.pe[pe], lines)
-        if point.plain != s.plain_possible:      # a trace was started or stopped since
-            for pe in range(s.num_pe):
-                pe_plain(s, &s.pe[pe])
-        if s.trace != NULL:
-            trace_log(s, TRACE_RESTORED, NO_PE, INTID_NONE, 0)
-            trace_know_spis(s)
-    free(before)
-    return True
+            pe_plain(s, &s.pe[pe])
+    if s.trace != NULL:
+        trace_log(s, TRACE_RESTORED, NO_PE, INTID_NONE, 0)
+        trace_know_spis(s)

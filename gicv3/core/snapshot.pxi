@@ -9,6 +9,9 @@ cdef enum:
     IN_SPIS                      # GicState.spi
     IN_PES                       # GicState.pe
     IN_COLD                      # GicState.cold
+    IN_LPI                       # one, when there are LPIs: GicState
+    IN_REDISTS                   # GicState.lpi
+    IN_ITSS                      # GicState.its
     # Which of its bits a GIC has
     HAS_ALL = 0                  # those of the part's mask
     HAS_PRIVATE                  # the SGIs and PPIs of word `word`
@@ -39,7 +42,14 @@ cdef enum:
 cdef Part[MAX_PARTS] parts
 cdef u32 num_parts = 0
 _SAVED_FIELDS = {}               # name: (first part, number of parts, size of an element, home)
-cdef u64 IROUTER_MASK = [row.write_mask for row in REGISTERS if row.name == "GICD_IROUTER"][0]
+_MASKS = {row.name: row.write_mask for row in REGISTERS}
+cdef u64 IROUTER_MASK = _MASKS["GICD_IROUTER"]
+cdef u64 PENDBASER_MASK = _MASKS["GICR_PENDBASER"]
+cdef u64 PROPBASER_MASK = _MASKS["GICR_PROPBASER"]
+cdef u64 BASER_MASK = _MASKS["GITS_BASER"]
+cdef u64 CBASER_MASK = _MASKS["GITS_CBASER"]
+cdef u64 CWRITER_MASK = _MASKS["GITS_CWRITER"]
+cdef u64 ITS_STATUSR_MASK = _MASKS["GITS_STATUSR"]
 
 
 cdef Place place_of(GicState *s, u32 home) noexcept nogil:
@@ -67,6 +77,16 @@ cdef Place place_of(GicState *s, u32 home) noexcept nogil:
         place.first = <char *>s.cold
         place.stride = sizeof(PeCold)
         place.count = s.num_pe
+    elif home == IN_LPI:
+        place.count = s.lpi != NULL
+    elif home == IN_REDISTS:
+        place.first = <char *>s.lpi
+        place.stride = sizeof(LpiPe)
+        place.count = s.num_pe if s.lpi != NULL else 0
+    elif home == IN_ITSS:
+        place.first = <char *>s.its
+        place.stride = sizeof(Its)
+        place.count = s.num_its
     return place
 
 
@@ -154,11 +174,13 @@ cdef PeState _pe
 cdef PeCold _cold
 cdef SharedWord _word
 cdef Shared _spi
+cdef LpiPe _redist
+cdef Its _its
 
 
 cdef u32 offset_in(u32 home, void *member) except? 0xFFFFFFFF:
     cdef void *record = <void *>&_pe
-    if home == IN_GIC:
+    if home == IN_GIC or home == IN_LPI:
         record = <void *>&_gic
     elif home == IN_NSACR:
         record = <void *>&_gic.nsacr[0]
@@ -168,6 +190,10 @@ cdef u32 offset_in(u32 home, void *member) except? 0xFFFFFFFF:
         record = <void *>&_spi
     elif home == IN_COLD:
         record = <void *>&_cold
+    elif home == IN_REDISTS:
+        record = <void *>&_redist
+    elif home == IN_ITSS:
+        record = <void *>&_its
     return <u32>(<char *>member - <char *>record)
 
 
@@ -271,7 +297,34 @@ cdef int saved_fields() except -1:
     return 0
 
 
+cdef int saved_lpi_fields() except -1:
+    """The same of LPIs and ITSs; their lists are in lpi_saved.pxi."""
+    saved_part("lpi.table", IN_LPI, &_gic.lpi_table, 8, PROPBASER_MASK)
+    saved_part("lpi.propbaser", IN_REDISTS, &_redist.propbaser, 8, PROPBASER_MASK)
+    saved_part("lpi.pendbaser", IN_REDISTS, &_redist.pendbaser, 8, PENDBASER_MASK)
+    saved_part("lpi.enabled", IN_REDISTS, &_redist.enabled, 1, 1)
+    saved_part("lpi.ptz", IN_REDISTS, &_redist.ptz, 1, 1)
+    saved_part("lpi.load_at", IN_REDISTS, &_redist.load_at, 4)
+    saved_part("lpi.flush_at", IN_REDISTS, &_redist.flush_at, 4)
+    saved_part("lpi.refresh_at", IN_REDISTS, &_redist.refresh_at, 4)
+    saved_part("lpi.refresh_end", IN_REDISTS, &_redist.refresh_end, 4)
+    saved_part("its.cbaser", IN_ITSS, &_its.cbaser, 8, CBASER_MASK)
+    saved_part("its.baser", IN_ITSS, &_its.baser[TABLE_DEVICE], 8, BASER_MASK)
+    saved_part("its.baser", IN_ITSS, &_its.baser[TABLE_COLLECTION], 8, BASER_MASK)
+    saved_part("its.cwriter", IN_ITSS, &_its.cwriter, 4, CWRITER_MASK)
+    saved_part("its.creadr", IN_ITSS, &_its.creadr, 4)
+    saved_part("its.umsir", IN_ITSS, &_its.umsir, 8)
+    saved_part("its.quiescent_left", IN_ITSS, &_its.quiescent_left, 4)
+    saved_part("its.enabled", IN_ITSS, &_its.enabled, 1, 1)
+    saved_part("its.stalled", IN_ITSS, &_its.stalled, 1, 1)
+    saved_part("its.umsi_irq", IN_ITSS, &_its.umsi_irq, 1, 1)
+    saved_part("its.statusr", IN_ITSS, &_its.statusr, 1, ITS_STATUSR_MASK)
+    saved_part("its.syndrome", IN_ITSS, &_its.syndrome, 1, 7)
+    return 0
+
+
 saved_fields()
+saved_lpi_fields()
 
 
 # --- order: state that is in lists, not in a record ----------------------------------------------------------------
@@ -391,68 +444,98 @@ cdef void saved_rebuild(GicState *s) noexcept nogil:
 
 # --- whole ---------------------------------------------------------------------------------------------------------
 
-cdef int lpi_guard(Gic gic) except -1:
-    if gic.s.lpi != NULL:
-        raise SnapshotError("a GIC with lpis=True cannot be saved")
+cdef int saved_guard(Gic gic) except -1:
+    """Guest memory is not in a snapshot, so nothing may be on its way there or from there."""
+    if gic.serving or gic.s.staged or gic.s.want or gic.s.num_dirty or gic.s.num_its_waiting:
+        raise SnapshotError("a GIC cannot be saved, loaded or rewound while callbacks of guest memory are under way")
     return 0
 
 
 def saved_names():
-    """The saved arrays by name: (bytes of an element, elements a record, records: "gic", "nsacr", "words", ...)."""
-    homes = ("gic", "nsacr", "words", "spis", "pes", "pes")
+    """The saved arrays by name: (bytes of an element, elements a record, records: "gic", "nsacr", "words", ...).
+
+    Those of "lpi", "redists", "lists" and "itss" are there with LPIs and with ITSs alone; "lists" have any length.
+    """
+    homes = ("gic", "nsacr", "words", "spis", "pes", "pes", "lpi", "redists", "itss")
     names = {name: (size, count, homes[home]) for name, (_, count, size, home) in _SAVED_FIELDS.items()}
     names["spi.chosen"] = (4, 1, "spis")
     names["pe.settling"] = (4, 1, "pes")
+    names["lpi.jobs"] = (4, 1, "redists")
+    names["lpi.pending"] = (8, 1, "lists")
+    names["lpi.config"] = (4, 1, "lists")
     return names
+
+
+cdef struct Gathered:            # all that is saved, as it is copied under the lock
+    char *fields
+    u32 *chosen
+    u32 *settling
+    u32 *jobs
+    LpiLists lists
+
+
+cdef bint gather_raw(GicState *s, Gathered *all) noexcept nogil:
+    """Copy all that is saved; False when memory is short. The caller frees `fields` and the lists."""
+    cdef size_t at = 0
+    cdef size_t total = 0
+    cdef u32 i
+    memset(all, 0, sizeof(Gathered))
+    for i in range(num_parts):
+        total += <size_t>place_of(s, parts[i].home).count * parts[i].size
+    total = (total + 7) // 8 * 8
+    all.fields = <char *>malloc(total + (SHARED_SLOTS + 2 * s.num_pe) * sizeof(u32))
+    if all.fields == NULL or (s.lpi != NULL and not lists_gather(s, &all.lists)):
+        return False
+    for i in range(num_parts):
+        part_gather(s, &parts[i], all.fields + at)
+        at += <size_t>place_of(s, parts[i].home).count * parts[i].size
+    all.chosen = <u32 *>(all.fields + total)
+    all.settling = all.chosen + SHARED_SLOTS
+    all.jobs = all.settling + s.num_pe
+    order_gather(s, all.chosen, all.settling)
+    if s.lpi != NULL:
+        jobs_gather(s, all.jobs)
+    return True
 
 
 cdef dict gather_all(Gic gic):
     """The saved arrays of a GIC: all values of the first part, then of the next."""
     cdef GicState *s = gic.s
-    cdef u32 i, first, count, size
-    cdef size_t total = 0
+    cdef Gathered all
+    cdef bint done
+    cdef u32 count, size
+    cdef size_t total
     cdef size_t at = 0
-    cdef size_t orders = (SHARED_SLOTS + s.num_pe) * sizeof(u32)
-    cdef char *buffer
-    lpi_guard(gic)
-    for i in range(num_parts):
-        total += <size_t>place_of(s, parts[i].home).count * parts[i].size
-    buffer = <char *>malloc(total + orders + 8)
-    if buffer == NULL:
-        raise MemoryError
-    # nothing of Python under the lock: gather first, make objects of it later
-    cdef u32 *chosen = <u32 *>(buffer + (total + 7) // 8 * 8)
-    with gic.mutex:
-        for i in range(num_parts):
-            part_gather(s, &parts[i], buffer + at)
-            at += <size_t>place_of(s, parts[i].home).count * parts[i].size
-        order_gather(s, chosen, chosen + SHARED_SLOTS)
+    with gic.mutex:              # nothing of Python under the lock: gather first, make objects of it later
+        done = gather_raw(s, &all)
     try:
-        at = 0
+        if not done:
+            raise MemoryError
         arrays = {}
-        for name, (first, count, size, home) in _SAVED_FIELDS.items():
+        for name, (_, count, size, home) in _SAVED_FIELDS.items():
             total = <size_t>place_of(s, home).count * size * count
-            arrays[name] = PyBytes_FromStringAndSize(buffer + at, total)
+            if total:
+                arrays[name] = PyBytes_FromStringAndSize(all.fields + at, total)
             at += total
-        arrays["spi.chosen"] = PyBytes_FromStringAndSize(<char *>chosen, SHARED_SLOTS * sizeof(u32))
-        arrays["pe.settling"] = PyBytes_FromStringAndSize(<char *>(chosen + SHARED_SLOTS), s.num_pe * sizeof(u32))
+        arrays["spi.chosen"] = PyBytes_FromStringAndSize(<char *>all.chosen, SHARED_SLOTS * sizeof(u32))
+        arrays["pe.settling"] = PyBytes_FromStringAndSize(<char *>all.settling, s.num_pe * sizeof(u32))
+        if s.lpi != NULL:
+            arrays["lpi.jobs"] = PyBytes_FromStringAndSize(<char *>all.jobs, s.num_pe * sizeof(u32))
+            arrays["lpi.pending"] = PyBytes_FromStringAndSize(<char *>all.lists.pending,
+                                                              all.lists.num_pending * sizeof(u64))
+            arrays["lpi.config"] = PyBytes_FromStringAndSize(<char *>all.lists.config,
+                                                             all.lists.num_config * sizeof(u32))
         return arrays
     finally:
-        free(buffer)
+        free(all.fields)
+        free(all.lists.pending)
+        free(all.lists.config)
 
 
-cdef int scatter_all(Gic gic, dict arrays) except -1:
-    """Put saved arrays into a GIC that was just made; SnapshotError when they are no state that it can have.
-
-    A name that is missing keeps its reset value. A GIC that was refused is of no further use.
-    """
-    cdef GicState *s = gic.s
+cdef int scatter_fields(GicState *s, dict arrays) except -1:
+    """Put the fields back that are plain values of records."""
     cdef u32 i, first, count, size, accepted, records
-    cdef bytes data, chosen, settling
-    names = saved_names()
-    unknown = sorted(arrays.keys() - names.keys())
-    if unknown:
-        raise SnapshotError(f"unknown fields: {', '.join(unknown)}")
+    cdef bytes data
     for name, (first, count, size, home) in _SAVED_FIELDS.items():
         if name not in arrays:
             continue
@@ -462,6 +545,21 @@ cdef int scatter_all(Gic gic, dict arrays) except -1:
             accepted = part_scatter(s, &parts[first + i], <const char *>data + <size_t>i * records * size)
             if accepted != records:
                 raise SnapshotError(f"{name}[{i}] has a bit for record {accepted} that this GIC has not")
+    return 0
+
+
+cdef int scatter_all(Gic gic, dict arrays) except -1:
+    """Put saved arrays into a GIC that was just made; SnapshotError when they are no state that it can have.
+
+    A name that is missing keeps its reset value. A GIC that was refused is of no further use.
+    """
+    cdef GicState *s = gic.s
+    cdef bytes chosen, settling
+    homes = {"lpi": s.lpi != NULL, "redists": s.lpi != NULL, "lists": s.lpi != NULL, "itss": s.num_its != 0}
+    unknown = sorted(arrays.keys() - {name for name, (_, _, home) in saved_names().items() if homes.get(home, True)})
+    if unknown:
+        raise SnapshotError(f"unknown fields: {', '.join(unknown)}")
+    scatter_fields(s, arrays)
     chosen = saved_bytes(arrays, "spi.chosen", SHARED_SLOTS * sizeof(u32))
     settling = saved_bytes(arrays, "pe.settling", s.num_pe * sizeof(u32))
     memset(s.settling, 0, s.num_pe * sizeof(u32))
@@ -470,6 +568,10 @@ cdef int scatter_all(Gic gic, dict arrays) except -1:
     fault = saved_fault(gic)
     if fault is not None:
         raise SnapshotError(fault)
+    if s.lpi != NULL:
+        lpi_scatter(s, arrays.get("lpi.pending", b""), arrays.get("lpi.config", b""),
+                    saved_bytes(arrays, "lpi.jobs", s.num_pe * sizeof(u32)))
+        its_scatter(s)
     saved_rebuild(s)
     now = gather_all(gic)
     for name in arrays:

@@ -1,7 +1,7 @@
 # Work that does not end with the access that started it: it goes on with every later call, a portion at a time.
 
 cdef inline bint gic_has_work(GicState *s) noexcept nogil:
-    return (s.num_lpi_jobs | s.its_busy | s.num_its_waiting | s.num_dirty | s.want | s.staged) != 0
+    return not s.resting and (s.num_lpi_jobs | s.its_busy | s.num_its_waiting | s.num_dirty | s.want | s.staged) != 0
 
 
 cdef void gic_work(GicState *s) noexcept nogil:
