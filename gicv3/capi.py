@@ -57,6 +57,9 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "set_accessible": (None, _GIC, c_uint32, c_int),
     "step": (None, _GIC, c_uint32),
     "trace_time": (None, _GIC, c_uint64),
+    "map_memory": (c_int, _GIC, c_uint64, c_void_p, c_uint64, c_int),
+    "unmap_memory": (None, _GIC, c_uint64),
+    "msi": (None, _GIC, c_uint32, c_uint32, c_uint32),
 }
 
 

@@ -82,6 +82,13 @@ typedef struct gicv3_api {
     void (*set_accessible)(gicv3_handle *gic, uint32_t pe, int accessible);      /* plug or unplug the vCPU */
     void (*step)(gicv3_handle *gic, uint32_t steps);                             /* GICv3Config.settle_steps */
     void (*trace_time)(gicv3_handle *gic, uint64_t now);                         /* of the trace's next events */
+
+    /* Guest memory for the tables of LPIs and ITSs: `data` stays valid until unmap_memory() or the end of the GIC. 0, and nothing mapped, when the range
+     * is empty, ends beyond 52 bits, overlaps another, or 64 regions are mapped */
+    int (*map_memory)(gicv3_handle *gic, uint64_t address, void *data, uint64_t size, int writable);
+    void (*unmap_memory)(gicv3_handle *gic, uint64_t address);                   /* what map_memory() mapped there */
+    /* An MSI: what a write of `event` to GITS_TRANSLATER of ITS `its` does that comes from DeviceID `device` */
+    void (*msi)(gicv3_handle *gic, uint32_t its, uint32_t device, uint32_t event);
 } gicv3_api;
 
 #ifdef Py_PYTHON_H

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from collections.abc import Iterator
 from ctypes import byref, c_uint32, c_uint64
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from rig import Rig
 
 import gicv3
 from gicv3 import GICv3, GICv3Config, capi
+from tests.itses import FIRST, ItsRig, movi
+from tests.lpis import RAM
 
 HERE = Path(__file__).parent / "downstream"
 API = capi.functions()
@@ -164,6 +167,73 @@ def test_the_capsule_and_the_address_are_the_same_struct() -> None:
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype = ctypes.c_void_p
     assert get(ctypes.py_object(gicv3._core.api), b"gicv3._core.api") == capi.address()
+
+
+@pytest.fixture
+def its(plain: ctypes.CDLL) -> Iterator[ItsRig]:
+    """A GIC with an ITS, its memory mapped by C."""
+    rig = ItsRig(2, events=2)
+    rig.gic.memory.unmap(RAM)
+    memory = (ctypes.c_uint8 * len(rig.ram)).from_buffer(rig.ram)
+    assert plain.plain_map(handle(rig.gic), c_uint64(RAM), memory, c_uint64(len(rig.ram)), 1) == 1
+    yield rig
+    plain.plain_unmap(handle(rig.gic), c_uint64(RAM))
+
+
+def test_plain_c_sends_msis_and_takes_them(plain: ctypes.CDLL, its: ItsRig) -> None:
+    log, last = Log(), c_uint64()
+    plain.plain_listen(handle(its.gic), byref(log))
+    plain.plain_msi(handle(its.gic), 0, 1, 1)
+    assert log.entries == [(0, 1)]
+    assert plain.plain_take(handle(its.gic), 0, byref(last)) == 1
+    assert last.value == FIRST + 1
+    its.do(movi(1, 1, 1))  # the tables that C mapped
+    plain.plain_msi(handle(its.gic), 0, 1, 1)
+    assert its.take_all(1) == [FIRST + 1]
+    assert its.its.counters()["msis"] == 2
+
+
+def test_msis_of_c_that_lead_nowhere_are_counted_or_ignored(plain: ctypes.CDLL, its: ItsRig) -> None:
+    before = its.gic.save()
+    plain.plain_msi(handle(its.gic), 0, 1, 2)
+    plain.plain_msi(handle(its.gic), 1, 1, 0)
+    plain.plain_msi(handle(Rig().gic), 0, 1, 0)
+    assert its.its.counters()["unmapped"] == its.its.counters()["msis"] == 1
+    assert its.gic.save() == before
+
+
+def test_memory_of_c_may_be_read_only_and_is_gone_when_it_is_unmapped(plain: ctypes.CDLL, its: ItsRig) -> None:
+    plain.plain_unmap(handle(its.gic), c_uint64(RAM + 1))
+    memory = (ctypes.c_uint8 * len(its.ram)).from_buffer(its.ram)
+    plain.plain_unmap(handle(its.gic), c_uint64(RAM))
+    its.msi(0)
+    assert its.its.counters()["unmapped"] == 1
+    assert plain.plain_map(handle(its.gic), c_uint64(RAM), memory, c_uint64(len(its.ram)), 0) == 1
+    its.msi(0)
+    assert its.lpis() == [FIRST]
+    assert its.fails(movi(1, 0, 1)) == 0x010105  # its entry cannot be written
+
+
+def test_memory_that_cannot_be_mapped_from_c_is_refused(plain: ctypes.CDLL, its: ItsRig) -> None:
+    some = (ctypes.c_uint8 * 4096)()
+    end = 1 << 52
+
+    def fits(address: int, size: int, data: Any = some) -> bool:
+        fitted = plain.plain_map(handle(its.gic), c_uint64(address), data, c_uint64(size), 1) == 1
+        plain.plain_unmap(handle(its.gic), c_uint64(address if address != RAM else 0))
+        return fitted
+
+    assert fits(end - 4096, 4096)
+    assert not fits(end - 4096, 4097)
+    assert not fits(end, 1)
+    assert not fits(0, 0)
+    assert not fits(0, (1 << 64) - 1)
+    assert not fits(0, 16, None)
+    assert fits(RAM - 16, 16)
+    assert not fits(RAM - 16, 17)
+    assert not fits(RAM + len(its.ram) - 1, 16)
+    mapped = sum(plain.plain_map(handle(its.gic), c_uint64(n * 4096), some, c_uint64(16), 1) for n in range(70))
+    assert mapped == 63  # with the one that is there
 
 
 def test_plain_c_takes_interrupts_of_its_callback(plain: ctypes.CDLL) -> None:

@@ -40,6 +40,9 @@ cdef extern from "gicv3.h" nogil:
         void (*set_accessible)(gicv3_handle *, uint32_t, int) noexcept
         void (*step)(gicv3_handle *, uint32_t) noexcept
         void (*trace_time)(gicv3_handle *, uint64_t) noexcept
+        int (*map_memory)(gicv3_handle *, uint64_t, void *, uint64_t, int) noexcept
+        void (*unmap_memory)(gicv3_handle *, uint64_t) noexcept
+        void (*msi)(gicv3_handle *, uint32_t, uint32_t, uint32_t) noexcept
 
 
 cdef gicv3_handle *new_reference(const char *config, char *error, size_t error_size) except? NULL:
@@ -205,6 +208,26 @@ cdef void api_trace_time(gicv3_handle *handle, uint64_t now) noexcept nogil:
     (<Gic>handle).mutex.release()
 
 
+cdef int api_map_memory(gicv3_handle *handle, uint64_t address, void *data, uint64_t size, int writable) noexcept nogil:
+    cdef bint done
+    (<Gic>handle).mutex.acquire()
+    done = (<Gic>handle).c_map_memory(address, data, size, writable != 0)
+    api_leave(handle)
+    return done
+
+
+cdef void api_unmap_memory(gicv3_handle *handle, uint64_t address) noexcept nogil:
+    (<Gic>handle).mutex.acquire()
+    (<Gic>handle).c_unmap_memory(address)
+    (<Gic>handle).mutex.release()
+
+
+cdef void api_msi(gicv3_handle *handle, uint32_t its, uint32_t device, uint32_t event) noexcept nogil:
+    (<Gic>handle).mutex.acquire()
+    (<Gic>handle).c_msi(its, device, event)
+    api_leave(handle)
+
+
 cdef gicv3_api _api
 _api.version = GICV3_API_VERSION
 _api.size = sizeof(gicv3_api)
@@ -230,6 +253,9 @@ _api.on_lines = api_on_lines
 _api.set_accessible = api_set_accessible
 _api.step = api_step
 _api.trace_time = api_trace_time
+_api.map_memory = api_map_memory
+_api.unmap_memory = api_unmap_memory
+_api.msi = api_msi
 
 api = PyCapsule_New(&_api, GICV3_API_CAPSULE, NULL)
 api_address = <size_t>&_api

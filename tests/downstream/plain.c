@@ -45,6 +45,15 @@ uint32_t plain_take(gicv3_handle *gic, uint32_t pe, uint64_t *last)
     return taken;
 }
 
+/* Give the GIC `size` bytes of guest memory, and let ITS 0 translate an MSI with what is in them. */
+int plain_map(gicv3_handle *gic, uint64_t address, void *data, uint64_t size, int writable)
+{
+    return api->map_memory(gic, address, data, size, writable);
+}
+
+void plain_unmap(gicv3_handle *gic, uint64_t address) { api->unmap_memory(gic, address); }
+void plain_msi(gicv3_handle *gic, uint32_t its, uint32_t device, uint32_t event) { api->msi(gic, its, device, event); }
+
 gicv3_handle *plain_create(const char *config, char *error, size_t size) { return api->create(config, error, size); }
 void plain_release(gicv3_handle *gic) { api->release(gic); }
 uint32_t plain_size(void) { return sizeof(gicv3_api); }
