@@ -1,7 +1,7 @@
 # The enabled pending LPIs of a PE in order of service. In front stands one word of them, which costs no walk; behind it
 # a tree of 64-way nodes over (priority level, INTID), whose best is known, so that the best of any number costs a few
-# bit scans, and nothing at all while what comes and goes is better than the rest. Nodes come from a pool that grows with
-# what is pending, and are named by number: 0 is none.
+# bit scans, and nothing at all while what comes and goes is better than the rest. Nodes come from a pool that grows
+# with what is pending, and are named by number: 0 is none.
 
 cdef enum:
     LPI_STEPS = 3                # most inner steps: level, INTID 23:18, INTID 17:12; the leaf holds 4096 LPIs

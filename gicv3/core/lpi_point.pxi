@@ -114,7 +114,7 @@ cdef void lpi_point_take(GicState *s, char *at) noexcept nogil:
 
 
 cdef bint lpi_point_room(GicState *s, const char *at, u64 **fresh) noexcept nogil:
-    """Get the memory that lpi_point_return() needs before anything changes: nodes, and bitmaps of another size by PE."""
+    """Get the memory that lpi_point_return() needs before anything changes: nodes, and bitmaps of another size."""
     cdef const LpiPoint *head = <const LpiPoint *>at
     cdef LpiPe *saved = <LpiPe *>(at + sizeof(LpiPoint))
     cdef LpiNode *nodes
