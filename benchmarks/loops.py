@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gicv3 import bench
+
 from . import subjects
 from .subjects import BatchCycle, gathered, gic_plug, machine_plug, pair, python_cycle
 
@@ -43,6 +45,12 @@ def ppi_from_python(n_pe: int) -> Loop:
     """The same with one Python call for each step."""
     subject = pair(n_pe)
     return Loop(lambda seed: python_cycle(subject.gic, 5_000, seed), 5_000)
+
+
+def threads(n_pe: int, count: int) -> Loop:
+    """batch() of PPIs on `count` GICs at once, a thread each; one operation is one interrupt of any, in wall time."""
+    run = bench.in_threads(n_pe, count)
+    return Loop(lambda seed: run(), 1)
 
 
 def spi(n_pe: int, floor: bool) -> Loop:
