@@ -6,6 +6,7 @@ A form is four dictionaries from the attribute to its value, by KVM's group name
 - ``REDIST_REGS``: affinity in 63:32, register offset in 31:0 (the SGI frame from 0x10000) -> 32 bits
 - ``CPU_SYSREGS``: affinity in 63:32, op0 15:14, op1 13:11, CRn 10:7, CRm 6:3, op2 2:0 -> 64 bits
 - ``LEVEL_INFO``: affinity in 63:32, 0 (line level) in 31:10, first of 32 INTIDs in 9:0 -> 32 input levels
+- ``ITS_REGS``, with an ITS: its number in 63:32, register offset in 31:0 -> 64 bits
 
 Affinities are Aff3.Aff2.Aff1.Aff0. As in KVM, ISPENDR is the latch, without the input levels. KVM has one Security
 state and no extended ranges or NMIs; a GIC that has them cannot be exported.
@@ -18,15 +19,19 @@ from typing import NamedTuple
 
 from gicv3.errors import SnapshotError
 from gicv3.gic import GICv3
+from gicv3.kvm_tables import loaded
 from gicv3.registers import REGISTERS, SYSREGS, Frame, Reg, SysReg, encode
 from gicv3.snapshot import make
 
 Form = dict[str, dict[int, int]]
 
 GROUPS = ("DIST_REGS", "REDIST_REGS", "CPU_SYSREGS", "LEVEL_INFO")
+ITS_GROUP = "ITS_REGS"
 _DIST = ("CTLR", "STATUSR", "IGROUPR", "ICFGR", "IPRIORITYR", "IROUTER", "ISENABLER", "ISACTIVER", "ISPENDR")
-_REDIST = ("CTLR", "STATUSR", "WAKER", "IGROUPR0", "ICFGR0", "ICFGR1", "IPRIORITYR", "ISENABLER0", "ISACTIVER0",
-           "ISPENDR0")
+_ITS = ("CBASER", "BASER", "CWRITER", "CREADR", "CTLR")
+_FIRST_WORD = 128                # of a pending table that is for LPIs
+_REDIST = ("PROPBASER", "PENDBASER", "CTLR", "STATUSR", "WAKER", "IGROUPR0", "ICFGR0", "ICFGR1", "IPRIORITYR",
+           "ISENABLER0", "ISACTIVER0", "ISPENDR0")
 _ICC = ("PMR", "BPR0", "BPR1", "AP0R", "AP1R", "CTLR", "SRE", "IGRPEN0", "IGRPEN1")
 _SGI_FRAME = 0x1_0000
 _INTIDS = {"IGROUPR": 32, "ISENABLER": 32, "ISPENDR": 32, "ISACTIVER": 32, "ICFGR": 16, "IPRIORITYR": 4, "IROUTER": 1}
@@ -98,8 +103,17 @@ def _redist(gic: GICv3, pe: int) -> Iterator[_Place]:
         raw = _Element("pe.latch", pe) if row.name == "GICR_ISPENDR0" else None
         if row.name == "GICR_STATUSR":
             raw = _Element("pe.statusr", gic.num_pe + pe, 1)
-        for element in range(row.count):
+        for element in range(row.count * row.width // 32):
             yield _Place(base | row.offset + 4 * element, row.frame, row.offset + 4 * element, pe, raw)
+
+
+def _its(gic: GICv3) -> Iterator[tuple[int, Reg, int, int]]:
+    """(attribute, row, offset, number of the ITS) of each ITS register, in the order in which they are written."""
+    for number in range(len(gic.its)):
+        for row in _rows("GITS", _ITS):
+            for element in range(row.count):
+                offset = row.offset + element * row.width // 8
+                yield number << 32 | offset, row, offset, number
 
 
 def _sysregs(gic: GICv3) -> list[int]:
@@ -135,6 +149,8 @@ def _plain_copy(gic: GICv3) -> tuple[GICv3, dict[str, bytes]]:
 def export_state(gic: GICv3) -> Form:
     """The state of a GIC in KVM's form; CPU_SYSREGS of the plugged PEs.
 
+    With LPIs or ITSs, call `kvm_tables.save_tables` first: KVM has what is pending and mapped in its tables.
+
     Raises: SnapshotError for a GIC with Security states, extended ranges or NMIs.
     """
     _refuse(gic)
@@ -150,6 +166,8 @@ def export_state(gic: GICv3) -> Form:
             return _Element("icc.bpr", 2 * gic.num_pe + pe, 1).get(arrays)
         return copy.sysreg_read(pe, code)
 
+    its = {ITS_GROUP: {attribute: copy.frame_read(row.frame, offset, row.width // 8, True, number)
+                        for attribute, row, offset, number in _its(copy)}}
     return {
         "DIST_REGS": {place.attribute: read(place) for place in _dist(copy)},
         "REDIST_REGS": {place.attribute: read(place) for place in _all_redists(copy)},
@@ -160,20 +178,23 @@ def export_state(gic: GICv3) -> Form:
             for code in _sysregs(gic)
         },
         "LEVEL_INFO": {attribute: place.get(arrays) for attribute, place in _levels(gic)},
+        **(its if gic.config.its else {}),
     }
 
 
 def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
     """Bring a GIC to a state in KVM's form: what the form does not name is at its reset value; no edge is made.
 
-    Which PEs are plugged and the context of each stay as they are, for KVM's form has neither.
+    Which PEs are plugged and the context of each stay as they are, for KVM's form has neither. With ``ITS_REGS``, the
+    ITS tables in `gic.memory`, which are in KVM's form, are brought into the one that this GIC works on; pending tables
+    are read from there as well.
 
     Parameters: `form`, as from `export_state`; groups and attributes may be missing.
     Raises: SnapshotError, with nothing changed, when an attribute is not one of KVM's for this GIC, or when a value
     is one that the register cannot hold here.
     """
     _refuse(gic)
-    unknown = sorted(form.keys() - set(GROUPS))
+    unknown = sorted(form.keys() - {*GROUPS, ITS_GROUP})
     if unknown:
         raise SnapshotError(f"groups must be of {', '.join(GROUPS)}, got {', '.join(unknown)}")
     target = GICv3(gic.config)
@@ -183,7 +204,7 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
     dist, redist = form.get("DIST_REGS", {}), form.get("REDIST_REGS", {})
     sysregs, levels = form.get("CPU_SYSREGS", {}), form.get("LEVEL_INFO", {})
     for group, values in form.items():
-        bits = 64 if group == "CPU_SYSREGS" else 32
+        bits = 64 if group in ("CPU_SYSREGS", ITS_GROUP) else 32
         for attribute, value in values.items():
             if not 0 <= value < 1 << bits:
                 raise SnapshotError(f"{group} {attribute:#x} must be a value of {bits} bits, got {value:#x}")
@@ -199,13 +220,44 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
         for code in _sysregs(gic):       # BPR1 is before CTLR, whose CBPR would hide it
             if _affinity(gic, pe) | code in sysregs:
                 target.sysreg_write(pe, code, sysregs[_affinity(gic, pe) | code])
+    raw += _write_its(target, form.get(ITS_GROUP, {}))
     arrays = {name: bytearray(array) for name, array in target._save_arrays().items()}
+    if gic.config.lpis:
+        _read_pending_tables(target, arrays)
     for element, value in raw:
         element.put(arrays, value & (1 << 8 * element.size) - 1)
     contexts = {name: array for name, array in gic._save_arrays().items() if name.startswith("context.")}
     target = make(GICv3, gic.config, {name: bytes(array) for name, array in arrays.items()} | contexts)
     _compare(form, export_state(target))
+    tables = loaded(gic, target) if gic.config.its and ITS_GROUP in form else None
+    if tables is not None:
+        tables.commit()
     gic.rewind(target.savepoint())
+
+
+def _write_its(target: GICv3, values: Mapping[int, int]) -> list[tuple[_Element, int]]:
+    """Write ITS registers, with the ITSs disabled: what they do then, and GITS_CREADR, is left for the arrays."""
+    raw = []
+    for attribute, row, offset, number in _its(target):
+        value = values.get(attribute, 0)
+        if row.name == "GITS_CREADR":
+            raw += [(_Element("its.creadr", number), value & ~1), (_Element("its.stalled", number, 1), value & 1)]
+        elif row.name == "GITS_CTLR":
+            raw.append((_Element("its.enabled", number, 1), value & 1))
+        elif attribute in values:
+            target.frame_write(row.frame, offset, value, row.width // 8, True, number)
+    return raw
+
+
+def _read_pending_tables(target: GICv3, arrays: dict[str, bytearray]) -> None:
+    """Let every PE with LPIs enabled read its pending table, as soon as it has memory."""
+    jobs = 0
+    for pe in range(target.num_pe):
+        holds = (target.redist[pe]["GICR_PROPBASER"] & 31) + 1 >= 14
+        if arrays["lpi.enabled"][pe] and holds:
+            jobs += 1
+            _Element("lpi.load_at", pe).put(arrays, _FIRST_WORD)
+            _Element("lpi.jobs", pe).put(arrays, jobs)
 
 
 def _all_redists(gic: GICv3) -> Iterator[_Place]:
@@ -217,7 +269,7 @@ def _compare(wanted: Mapping[str, Mapping[int, int]], got: Form) -> None:
     """Every attribute must read back as it was given."""
     for group, values in wanted.items():
         for attribute, value in values.items():
-            if attribute not in got[group]:
+            if attribute not in got.get(group, {}):
                 raise SnapshotError(f"{group} {attribute:#x} is no attribute of this GIC")
             if got[group][attribute] != value:
                 raise SnapshotError(
