@@ -1,6 +1,8 @@
 """`gicv3 run`: guests from the shell."""
 
 import dataclasses
+import re
+import signal
 import struct
 import subprocess
 import sys
@@ -15,12 +17,13 @@ from unicorn_code import words
 from unicorn_rig import OFF
 
 from gicv3 import ConfigError
-from gicv3.cli.run import NEVER_ENDS, TIMED_OUT, Options, load, parse_smp, run
+from gicv3.cli.run import CANNOT_RUN, INTERRUPTED, NEVER_ENDS, TIMED_OUT, USAGE, Options, load, parse_smp, run
+from gicv3.unicorn import Stop, UnicornMachine
 
 pytestmark = pytest.mark.guest
 
 DEFAULTS = Options(
-    image=None, kernel=None, initrd=None, append="", acpi=False, smp="1", memory=16, plug_at=(), timeout=None,
+    image=None, kernel=None, initrd=None, append=None, acpi=False, smp="1", memory=16, plug_at=(), timeout=None,
     quantum=1000, clock="instructions", load_address=0x4020_0000,
 )
 HI = words("""
@@ -61,7 +64,7 @@ def play(tmp_path: Path) -> Callable[..., int]:
     def play(code: bytes, **options: object) -> int:
         path = tmp_path / "guest"
         path.write_bytes(code)
-        return run(dataclasses.replace(DEFAULTS, image=path, **options))  # type: ignore[arg-type]
+        return run(dataclasses.replace(DEFAULTS, **{"image": path} | options))  # type: ignore[arg-type]
 
     return play
 
@@ -81,8 +84,9 @@ def test_guest_without_an_end_is_ended(play, capfdbinary, clock: str) -> None:
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest has not ended within 0.01 s\n"
 
 
-def test_guest_that_nobody_can_wake_is_ended(play, capfdbinary) -> None:
-    assert play(ASLEEP) == NEVER_ENDS
+@pytest.mark.parametrize("timeout", [None, 1000.0])
+def test_guest_that_nobody_can_wake_is_ended(play, capfdbinary, timeout: float | None) -> None:
+    assert play(ASLEEP, timeout=timeout) == NEVER_ENDS
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest waits for ever\n"
 
 
@@ -91,9 +95,63 @@ def test_vcpu_is_plugged_when_asked_for(play, seconds: float) -> None:
     assert play(START_THE_OTHER, smp="1,maxcpus=2", plug_at=(seconds,)) == 0
 
 
-def test_more_plugs_than_slots_are_refused(play, capfdbinary) -> None:
-    assert play(ASLEEP, smp="1,maxcpus=2", plug_at=(0.001, 0.002)) == 1
-    assert b"absent vCPUs, of 2" in capfdbinary.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"smp": "1,maxcpus=2", "plug_at": (0.1, 0.2)}, b"--plug-at must be given at most 1 times"),
+        ({"plug_at": (0.1,)}, b"--plug-at must be given at most 0 times"),
+        ({"smp": "1,maxcpus=2", "plug_at": (-1.0,)}, b"--plug-at must be in 0..1000000000 seconds, got -1"),
+        ({"smp": "1,maxcpus=2", "plug_at": (float("nan"),)}, b"--plug-at must be in 0..1000000000 seconds, got nan"),
+        ({"initrd": Path("initrd")}, b"--initrd is for --kernel"),
+        ({"append": ""}, b"--append is for --kernel"),
+        ({"acpi": True}, b"--acpi is for --kernel"),
+        ({"code": b""}, b"IMAGE must not be empty"),
+        ({"code": bytes(2 << 20), "memory": 1}, b"is not within the RAM"),
+        ({"load_address": 0x4020_0002}, b"entry must be a multiple of 4, got 0x40200002"),
+        ({"image": Path("/nowhere")}, b"No such file"),
+        ({"smp": "2,maxcpus=1"}, b"maxcpus must be equal to or greater than smp"),
+        ({"clock": "sun"}, b"clock must be one of instructions, host"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(play, capfdbinary, options: dict, text: bytes) -> None:
+    assert play(**{"code": OFF} | options) == USAGE
+    out, err = capfdbinary.readouterr()
+    assert out == b""
+    assert err.startswith(b"gicv3 run: ")
+    assert err.count(b"\n") == 1
+    assert text in err
+
+
+def test_a_kernel_without_the_package_for_devicetrees_is_told_in_a_line(
+    tmp_path: Path, capfdbinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = bytearray(4096)
+    kernel[56:60] = b"ARM\x64"
+    path = tmp_path / "kernel"
+    path.write_bytes(kernel)
+    monkeypatch.setitem(sys.modules, "fdt", None)
+    assert run(dataclasses.replace(DEFAULTS, kernel=path)) == CANNOT_RUN
+    err = capfdbinary.readouterr().err
+    assert err.count(b"\n") == 1
+    assert b"gicv3[fdt]" in err
+
+
+def test_ctrl_c_ends_a_guest_that_makes_nothing_but_exceptions_and_says_so(
+    play, capfdbinary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(engine: UnicornMachine, *arguments: object, **options: object) -> Stop:
+        while run_guest(engine, 1000) is not Stop.LIMIT:
+            pass
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("Ctrl-C was not heard")
+
+    run_guest = UnicornMachine.run
+    monkeypatch.setattr(UnicornMachine, "run", interrupted)
+    assert play(bytes(4)) == INTERRUPTED
+    assert re.fullmatch(
+        rb"gicv3 run: vCPU 0 takes one exception after another, .* ESR_EL1 0x\w+; its vectors, VBAR_EL1, are at 0x0\n",
+        capfdbinary.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("4", (4, 4)), ("4,maxcpus=8", (4, 8))])
@@ -134,7 +192,7 @@ def test_other_elf_files_are_refused(image: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("both", [True, False])
 def test_there_is_one_guest(both: bool, tmp_path: Path, capfdbinary) -> None:
-    assert run(dataclasses.replace(DEFAULTS, image=tmp_path, kernel=tmp_path) if both else DEFAULTS) == 1
+    assert run(dataclasses.replace(DEFAULTS, image=tmp_path, kernel=tmp_path) if both else DEFAULTS) == USAGE
     assert b"either IMAGE or --kernel" in capfdbinary.readouterr().err
 
 

@@ -301,6 +301,18 @@ def test_impossible_options_are_refused(options: dict[str, object], text: str) -
         UnicornMachine(VirtMachine(cpus=1), image=OFF, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("machine", "text"),
+    [
+        (VirtMachine(cpus=1).gic, "machine must be a VirtMachine, got <"),
+        (VirtMachine(cpus=1, virtualization=True), "machine must be without virtualization"),
+    ],
+)
+def test_what_it_cannot_drive_is_refused(machine: VirtMachine, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        UnicornMachine(machine)
+
+
 def test_run_refuses_less_than_a_tick() -> None:
     with boot(OFF) as engine, pytest.raises(ConfigError, match="at least 1, got 0"):
         engine.run(0)

@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 
 
+def _number(text: object) -> int:
+    """A number as Python writes it; ValueError is an error of usage."""
+    return int(str(text), 0)
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print versions, as the command version does.")] = False,
@@ -70,11 +75,16 @@ def demo(
 @app.command(short_help="Run a guest, its UART on the terminal.")
 def run(
     image: Annotated[
-        Path | None, typer.Argument(help="An ELF file or a flat image, entered at its start.", exists=True)
+        Path | None,
+        typer.Argument(help="An ELF file or a flat image, entered at its start.", exists=True, dir_okay=False),
     ] = None,
-    kernel: Annotated[Path | None, typer.Option(help="A Linux Image instead of IMAGE.", exists=True)] = None,
-    initrd: Annotated[Path | None, typer.Option(help="Linux's initial RAM disk.", exists=True)] = None,
-    append: Annotated[str, typer.Option(help="Linux's command line.")] = "console=ttyAMA0",
+    kernel: Annotated[
+        Path | None, typer.Option(help="A Linux Image instead of IMAGE.", exists=True, dir_okay=False)
+    ] = None,
+    initrd: Annotated[Path | None, typer.Option(help="Linux's initial RAM disk.", exists=True, dir_okay=False)] = None,
+    append: Annotated[
+        str | None, typer.Option(help="Linux's command line.", show_default="console=ttyAMA0")
+    ] = None,
     acpi: Annotated[
         bool, typer.Option("--acpi", help="Describe the machine to Linux by ACPI: it can then use plugged vCPUs.")
     ] = False,
@@ -91,21 +101,25 @@ def run(
     clock: Annotated[
         str, typer.Option(help="What the guest's time follows: instructions, which repeats exactly, or host.")
     ] = "instructions",
-    load_address: Annotated[str, typer.Option(help="Where a flat image goes.")] = "0x40200000",
+    load_address: Annotated[
+        int, typer.Option(metavar="ADDRESS", help="Where a flat image goes.", parser=_number, show_default="0x40200000")
+    ] = 0x4020_0000,
+    its: Annotated[bool, typer.Option("--its", help="Give the machine an ITS, for MSIs.")] = False,
 ) -> None:
     """Run a guest: its UART is the terminal, and the command ends with it.
 
-    The exit status is 0 after PSCI SYSTEM_OFF, that of a semihosting exit, 124 after the time-out, and 125 when the
-    guest sleeps and nobody can wake it any more.
+    The exit status is 0 after PSCI SYSTEM_OFF, that of a semihosting exit, 124 after the time-out, 125 when the guest
+    sleeps and nobody can wake it any more, 126 when it cannot be run, 130 after Ctrl-C, and 2 for a command line or a
+    file that is wrong.
     """
     try:
         from gicv3.cli.run import Options
         from gicv3.cli.run import run as play
     except ImportError as error:
         typer.echo(f"gicv3 run: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(126) from error
     options = Options(
-        image, kernel, initrd, append, acpi, smp, memory, plug_at or (), timeout, quantum, clock, int(load_address, 0)
+        image, kernel, initrd, append, acpi, smp, memory, plug_at or (), timeout, quantum, clock, load_address, its
     )
     raise typer.Exit(play(options))
 

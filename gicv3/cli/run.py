@@ -14,14 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unicorn import arm64_const as reg
+
 from gicv3 import ConfigError, GicError
 from gicv3.machine import MIB, VirtMachine
 from gicv3.unicorn import Stop, UnicornMachine
 from gicv3.unicorn.linux import linux
 
-TIMED_OUT, NEVER_ENDS = 124, 125
-"""Exit statuses: that of timeout(1), and that of a guest that only the host could wake, without a host that types."""
+USAGE, TIMED_OUT, NEVER_ENDS, CANNOT_RUN, INTERRUPTED = 2, 124, 125, 126, 130
+"""Exit statuses: 124 is that of timeout(1), 125 that of a guest that only the host could wake, when nobody types."""
+MAX_SECONDS = 10**9
+APPEND = "console=ttyAMA0"
+VECTORS_SIZE = 0x800
 
+_VBAR, _ELR, _ESR, _PC = (
+    reg.UC_ARM64_REG_VBAR_EL1, reg.UC_ARM64_REG_ELR_EL1, reg.UC_ARM64_REG_ESR_EL1, reg.UC_ARM64_REG_PC
+)
 _SMP = re.compile(r"(\d+)(?:,maxcpus=(\d+))?")
 _ELF = b"\x7fELF"
 _EM_AARCH64 = "EM_AARCH64"
@@ -34,7 +42,7 @@ class Options:
     image: Path | None
     kernel: Path | None
     initrd: Path | None
-    append: str
+    append: str | None
     acpi: bool
     smp: str
     memory: int
@@ -43,6 +51,7 @@ class Options:
     quantum: int
     clock: str
     load_address: int
+    its: bool = False
 
 
 def parse_smp(text: str) -> tuple[int, int]:
@@ -80,26 +89,51 @@ def load(image: bytes, load_address: int) -> dict[str, Any]:
 def run(options: Options) -> int:
     """Run a guest until it ends. Returns: the exit status."""
     try:
-        with closing(_make(options)) as engine:
+        engine = _make(options)
+    except (ConfigError, OSError) as error:
+        return _failed(error, USAGE)
+    except (GicError, ImportError) as error:
+        return _failed(error, CANNOT_RUN)
+    try:
+        with closing(engine):
             return _drive(engine, options)
-    except (GicError, OSError) as error:
-        print(f"gicv3 run: {error}", file=sys.stderr)
-        return 1
+    except GicError as error:
+        return _failed(error, CANNOT_RUN)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+
+
+def _failed(error: Exception, status: int) -> int:
+    print(f"gicv3 run: {error}", file=sys.stderr)
+    return status
 
 
 def _make(options: Options) -> UnicornMachine:
     if (options.image is None) == (options.kernel is None):
         raise ConfigError("either IMAGE or --kernel must be given, and not both")
+    for name, given in {"--initrd": options.initrd, "--append": options.append, "--acpi": options.acpi or None}.items():
+        if given is not None and options.kernel is None:
+            raise ConfigError(f"{name} is for --kernel")
     cpus, max_cpus = parse_smp(options.smp)
-    machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB)
+    machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB, its=options.its)
+    for at in options.plug_at:
+        if not 0 <= at < MAX_SECONDS:
+            raise ConfigError(f"--plug-at must be in 0..{MAX_SECONDS} seconds, got {at:g}")
+    if len(options.plug_at) > max_cpus - cpus:
+        raise ConfigError(
+            f"--plug-at must be given at most {max_cpus - cpus} times, as often as --smp leaves a vCPU absent, "
+            f"got {len(options.plug_at)}"
+        )
     if options.kernel is not None:
         initrd = options.initrd.read_bytes() if options.initrd else b""
-        guest = linux(machine, options.kernel.read_bytes(), initrd=initrd, append=options.append, acpi=options.acpi)
+        append = APPEND if options.append is None else options.append
+        guest = linux(machine, options.kernel.read_bytes(), initrd=initrd, append=append, acpi=options.acpi)
     else:
         assert options.image is not None
-        guest = load(options.image.read_bytes(), options.load_address)
+        image = options.image.read_bytes()
+        if not image:
+            raise ConfigError(f"IMAGE must not be empty: {options.image}")
+        guest = load(image, options.load_address)
     return UnicornMachine(machine, quantum=options.quantum, clock=options.clock, output=_print, **guest)
 
 
@@ -124,7 +158,7 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
                 plugs.pop(0)
                 _plug(engine.machine)
             ticks = max(1, plugs[0] - engine.clock) if plugs else None
-            match engine.run(ticks, wait=not plugs and (limit is not None or not silent.is_set())):
+            match engine.run(ticks, wait=not plugs and not silent.is_set()):
                 case Stop.OFF:
                     return engine.status
                 case Stop.RESET:
@@ -138,16 +172,31 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
                     return NEVER_ENDS
                 case Stop.STOPPED if limit is not None and time.monotonic() >= limit:
                     print(f"gicv3 run: the guest has not ended within {options.timeout:g} s", file=sys.stderr)
+                    _tell(engine)
                     return TIMED_OUT
+    except KeyboardInterrupt:
+        _tell(engine)
+        raise
     finally:
         timer.cancel()
 
 
+def _tell(engine: UnicornMachine) -> None:
+    """Say which vCPUs get no further for exceptions."""
+    for index in engine.machine.cpus:
+        uc = engine.cpu(index).uc
+        vectors, *places = (uc.reg_read(register) for register in (_VBAR, _ELR, _PC))
+        if all(0 <= place - vectors < VECTORS_SIZE for place in places):
+            print(
+                f"gicv3 run: vCPU {index} takes one exception after another, the last at {places[0]:#x} with ESR_EL1 "
+                f"{uc.reg_read(_ESR):#x}; its vectors, VBAR_EL1, are at {vectors:#x}",
+                file=sys.stderr,
+            )
+
+
 def _plug(machine: VirtMachine) -> None:
-    """Plug the first possible vCPU that is absent. Raises: HotplugError; ConfigError when all are there."""
-    slot = next((slot for slot in machine.possible_cpus if slot.cpu is None), None)
-    if slot is None:
-        raise ConfigError(f"--plug-at must not be given more often than there are absent vCPUs, of {machine.max_cpus}")
+    """Plug the first possible vCPU that is absent."""
+    slot = next(slot for slot in machine.possible_cpus if slot.cpu is None)
     machine.device_add(id=f"cpu{slot.index}", **slot.props._asdict())
 
 

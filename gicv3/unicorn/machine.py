@@ -101,6 +101,10 @@ class UnicornMachine(_native.Turns, Unique):
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
+        if not isinstance(machine, VirtMachine):
+            raise ConfigError(f"machine must be a VirtMachine, got {machine!r}")
+        if machine.gic.config.el2:
+            raise ConfigError("machine must be without virtualization: guests run at EL1 and EL0")
         if machine in _driven:
             raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
         if not 1 <= as_index(quantum) <= MAX_QUANTUM:
@@ -120,8 +124,10 @@ class UnicornMachine(_native.Turns, Unique):
                     f"the image of {len(data):#x} bytes at {address:#x} is not within the RAM of "
                     f"{self.ram_size:#x} bytes at {self.ram_base:#x}"
                 )
-        self.machine, self.gic, self.timers = machine, machine.gic, machine.timers
         self.entry = load_address if entry is None else entry
+        if self.entry % 4:
+            raise ConfigError(f"entry must be a multiple of 4, got {self.entry:#x}")
+        self.machine, self.gic, self.timers = machine, machine.gic, machine.timers
         self.x0 = x0
         self.cpu_model = CPU_MODELS[cpu_model]
         self.tcg_buffer = tcg_buffer

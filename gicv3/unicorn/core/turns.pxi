@@ -10,7 +10,8 @@ cdef extern from "<time.h>" nogil:
 cdef enum:
     CODE_PAGES = 64             # changed pages that are remembered one by one
     PAGE = 4096
-    SIGNAL_TURNS = 512          # turns between two looks at Python's signals
+    SIGNAL_INSTRUCTIONS = 8192  # between two looks at Python's signals: 50 ms when each of them is an exception
+    SIGNAL_TURNS = 512          # and at most so many turns
 
 
 TURNS_END, TURNS_ATTENTION, TURNS_IDLE, TURNS_SLEEP = range(4)
@@ -122,6 +123,7 @@ cdef class Turns:
         """
         cdef u64 last = end
         cdef u32 turns = 0
+        cdef u64 looked = self.instructions
         cdef u64 budget
         cdef bint ran
         cdef tuple cores
@@ -149,7 +151,8 @@ cdef class Turns:
                 self.clock = min(self.deadline, last)
                 self.advance(self.clock)
             turns += 1
-            if turns % SIGNAL_TURNS == 0:
+            if turns % SIGNAL_TURNS == 0 or self.instructions - looked >= SIGNAL_INSTRUCTIONS:
+                looked = self.instructions
                 PyErr_CheckSignals()
 
     cdef bint turn(self, tuple cores, u64 budget) except -1:
