@@ -90,5 +90,6 @@ $(VENV)/group-%: $(VENV)/pip pyproject.toml
 	touch $@
 
 $(VENV)/installed: $(VENV)/headers $(VENV)/group-build $(CORE)
+	@echo "compiling: a minute or two"
 	PYTHONWARNINGS=ignore:Editable $(PIP) --no-build-isolation $(EDITABLE) '.[cli,fdt,unicorn]'
 	touch $@

@@ -1,6 +1,6 @@
 """Boot an unmodified Linux by ACPI with 2 of 8 vCPUs, and plug and unplug the other six over QMP, again and again.
 
-Run: tools/linux-guest build/linux && python examples/hotplug_linux.py --cycles 50
+Run: pip install qemu.qmp; tools/linux-guest build/linux && python examples/hotplug_linux.py --cycles 50
 """
 
 import argparse
@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from qemu.qmp import QMPClient
+try:
+    from qemu.qmp import QMPClient
+except ModuleNotFoundError:
+    raise SystemExit("this needs QEMU's QMP client: pip install qemu.qmp") from None
 
 from gicv3 import VirtMachine
 from gicv3.qmp import QmpServer

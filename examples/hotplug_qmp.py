@@ -1,6 +1,7 @@
 """Plug and unplug a vCPU again and again with QEMU's own client, and wait for each event.
 
-Run: gicv3 qmp --listen unix:qmp.sock &
+Run: pip install qemu.qmp
+     gicv3 qmp --listen unix:qmp.sock &
      python examples/hotplug_qmp.py qmp.sock --cycles 10000
 """
 
@@ -9,7 +10,10 @@ import asyncio
 import time
 from pathlib import Path
 
-from qemu.qmp import QMPClient
+try:
+    from qemu.qmp import QMPClient
+except ModuleNotFoundError:
+    raise SystemExit("this needs QEMU's QMP client: pip install qemu.qmp") from None
 
 PAGE_KIB = 4
 

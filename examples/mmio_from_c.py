@@ -1,11 +1,11 @@
 """Drive the GIC's registers from C code that knows nothing of Python or Cython: ctypes, a C compiler and gicv3.h.
 
-python examples/mmio_from_c.py [COUNT] prints what one access costs there, and what it costs by ctypes.
+python examples/mmio_from_c.py [--count N] prints what one access costs there, and what it costs by ctypes.
 """
 
+import argparse
 import ctypes
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
@@ -53,7 +53,7 @@ def compiled(program: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(target))
 
 
-def main(count: int = 10_000_000) -> None:
+def main(count: int) -> None:
     """Access one register `count` times from C, and some from Python, and print the time of each."""
     loop = compiled(PROGRAM).loop
     loop.argtypes = [c_void_p, c_void_p, c_uint64, c_uint32, ctypes.POINTER(c_double)]
@@ -74,4 +74,9 @@ def main(count: int = 10_000_000) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000_000, help="reads, and as many writes")
+    count = parser.parse_args().count
+    if count < 1:
+        parser.error(f"--count must be at least 1, got {count}")
+    main(count)

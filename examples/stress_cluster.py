@@ -1,11 +1,14 @@
 """Run the stress loop with many seeds on a dask.distributed cluster: any executor with the interface will do.
 
-Run: pip install 'dask[distributed]'; python examples/stress_cluster.py [--scheduler tcp://host:8786] --seeds 100
+Run: pip install distributed; python examples/stress_cluster.py [--scheduler tcp://host:8786] --seeds 100
 """
 
 import argparse
 
-from distributed import Client, LocalCluster
+try:
+    from distributed import Client, LocalCluster
+except ModuleNotFoundError:
+    raise SystemExit("this needs a cluster's client: pip install distributed") from None
 
 from gicv3.stress import StressConfig, run_seeds
 
