@@ -95,8 +95,8 @@ def test_quit_ends_the_command_and_a_bad_address_fails(tmp_path):
         assert process.wait(timeout=60) == 0
     run = [sys.executable, "-c", "from gicv3.cli import main; main()", "qmp", "--listen", "tcp:0.0.0.0:1"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 1
-    assert done.stdout == "FAILED: a server listens on a loopback address only, got 'tcp:0.0.0.0:1'\n"
+    assert done.returncode == 2
+    assert done.stderr == "gicv3 qmp: a server listens on a loopback address only, got 'tcp:0.0.0.0:1'\n"
 
 
 @in_loop
