@@ -17,7 +17,7 @@ help:
 	@echo "make lint      ruff, mypy and cython-lint"
 	@echo "make bench     run the benchmarks"
 	@echo "make dist      build dist/: the source archive, and a wheel from it"
-	@echo "make model     compare the core with a second implementation, 10,500,000 operations"
+	@echo "make model     compare the core with a second implementation, 10,360,000 operations"
 	@echo "make oracle    compare the core with QEMU 7.2, 3,000,000 operations"
 	@echo "make sanitize  run the tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage  run the tests with line coverage of the core"
@@ -50,7 +50,7 @@ dist: $(VENV)/headers $(VENV)/group-test
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
 
 model: $(VENV)/installed
-	$(BIN)/python -m tests.model.compare --ops 300000
+	$(BIN)/python -m tests.model.compare --ops 200000
 
 oracle: $(VENV)/installed
 	$(BIN)/python -m tests.oracle --ops 1000000 --config ds1-smp1,ds1-smp4,ds0-smp4

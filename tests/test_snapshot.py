@@ -24,7 +24,7 @@ from gicv3 import ConfigError, Frame, GICv3, GICv3Config, Line, SnapshotError, s
 
 DATA = Path(__file__).parent / "data"
 FRAMES = {"GICD": Frame.GICD, "RD": Frame.RD, "SGI": Frame.SGI, "GICM": Frame.GICM}
-# A snapshot holds no LPIs yet; one GIC of the largest size is enough.
+# LPIs have tests of their own; one GIC of the largest size is enough.
 ALL = {name: keywords for name, keywords in CONFIGS.items() if not keywords.get("lpis") and name not in COST}
 ALL["largest-ds0"] = CONFIGS["largest-ds0"]
 
