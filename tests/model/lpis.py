@@ -81,6 +81,9 @@ class Lpis(Mmio, SysRegs):
         """Return all of the guest's RAM."""
         return bytes(self.memory.ram)
 
+    def go_on_restored(self) -> None:
+        """Being saved and restored changes nothing."""
+
     def lpi_pending(self, pe: int) -> list[int]:
         """Return the INTIDs of the pending LPIs of a PE in order."""
         return sorted(self.lpis[pe].pending)

@@ -41,6 +41,7 @@ class ItsGenerator(Generator):
         self.events = rng.sample([0, 1, 2, 3, 7, 30, 31], 4)
         self.icids = rng.sample([0, 1, 2, 3, 4, 15], 3)
         self.itts: dict[tuple[int, int], list[int]] = {}
+        self.restores = rng.random() < 0.3
         self.calm = rng.random() < 0.7
         if self.calm:  # little else, so that LPIs come through
             self.steps = [(w if w >= 14 else max(1, w // 4), step) for w, step in self.steps]
@@ -54,6 +55,7 @@ class ItsGenerator(Generator):
             (3, self.step_its_register),
             (2, self.step_its_control),
             (2, self.step_look_at_lpis),
+            (1, self.step_restore),
         ]
         if not config.its:
             of_its = (self.step_commands, self.step_msi, self.step_its_register, self.step_its_control)
@@ -361,6 +363,10 @@ class ItsGenerator(Generator):
     def step_look_at_lpis(self) -> list[Op]:
         """Ask the host's question: what is pending."""
         return [Op("lpi_pending", (self.pe(),))]
+
+    def step_restore(self) -> list[Op]:
+        """Save the core and go on with what a new one makes of it, in few programs."""
+        return [Op("go_on_restored", ())] if self.restores else []
 
 
 def generator_for(config: ModelConfig, seed: int) -> Generator:
