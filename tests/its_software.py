@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from gicv3 import GICv3
+from gicv3.its_commands import encode
 from tests import itses
 from tests.itses import COLLECTIONS, DEVICES, FIRST, ITTS, QUEUE, VALID, Command
 from tests.lpis import PEND, PROP, RAM
@@ -61,7 +62,7 @@ class ItsSoftware:
         view = self.gic.its[its]
         at = view["GITS_CWRITER"]
         place = QUEUE - RAM + its * QUEUES + at
-        self.ram[place : place + 32] = b"".join(word.to_bytes(8, "little") for word in command)
+        self.ram[place : place + 32] = encode(command)
         view["GITS_CWRITER"] = (at + 32) % 4096 | view["GITS_CREADR"] & 1
 
     def command(self, random: Random, its: int) -> Command:

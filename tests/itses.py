@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from gicv3 import its_commands
 from gicv3.its import ItsError
+from gicv3.its_commands import Command as Command
+from gicv3.its_commands import clear as clear
+from gicv3.its_commands import discard as discard
+from gicv3.its_commands import encode
+from gicv3.its_commands import int_ as int_
+from gicv3.its_commands import inv as inv
+from gicv3.its_commands import invall as invall
+from gicv3.its_commands import mapc as mapc
+from gicv3.its_commands import mapi as mapi
+from gicv3.its_commands import mapti as mapti
+from gicv3.its_commands import movall as movall
+from gicv3.its_commands import movi as movi
+from gicv3.its_commands import sync as sync
 from tests.lpis import FIRST as FIRST
 from tests.lpis import RAM, LpiRig
 
@@ -13,60 +27,16 @@ COLLECTIONS = RAM + 0x31_0000
 QUEUE = RAM + 0x32_0000
 ITTS = RAM + 0x33_0000
 VALID = 1 << 63
-Command = tuple[int, int, int, int]
 
 
 def mapd(device: int, itt: int = ITTS, bits: int = 5, valid: bool = True) -> Command:
-    return (0x08 | device << 32, bits - 1, itt | valid << 63, 0)
-
-
-def mapc(icid: int, rdbase: int, valid: bool = True) -> Command:
-    """`rdbase` is a PE's number, or with PTA the address of its redistributor in units of 64 KB."""
-    return (0x09, 0, icid | rdbase << 16 | valid << 63, 0)
-
-
-def mapti(device: int, event: int, intid: int, icid: int = 0) -> Command:
-    return (0x0A | device << 32, event | intid << 32, icid, 0)
-
-
-def mapi(device: int, event: int, icid: int = 0) -> Command:
-    return (0x0B | device << 32, event, icid, 0)
-
-
-def movi(device: int, event: int, icid: int) -> Command:
-    return (0x01 | device << 32, event, icid, 0)
+    """MAPD, with the rig's place for one device's table."""
+    return its_commands.mapd(device, itt, bits, valid)
 
 
 def one(op: int, device: int, event: int) -> Command:
+    """A command, known or not, about an event."""
     return (op | device << 32, event, 0, 0)
-
-
-def int_(device: int, event: int) -> Command:
-    return one(0x03, device, event)
-
-
-def clear(device: int, event: int) -> Command:
-    return one(0x04, device, event)
-
-
-def inv(device: int, event: int) -> Command:
-    return one(0x0C, device, event)
-
-
-def discard(device: int, event: int) -> Command:
-    return one(0x0F, device, event)
-
-
-def invall(icid: int) -> Command:
-    return (0x0D, 0, icid, 0)
-
-
-def movall(source: int, target: int) -> Command:
-    return (0x0E, 0, source << 16, target << 16)
-
-
-def sync(rdbase: int) -> Command:
-    return (0x05, 0, rdbase << 16, 0)
 
 
 class ItsRig(LpiRig):
@@ -87,8 +57,11 @@ class ItsRig(LpiRig):
         if enable_its:
             self.program()
         if events:
-            self.do(mapd(1), *(mapc(pe, pe) for pe in range(cpus)),
-                    *(mapti(1, event, FIRST + event) for event in range(events)))
+            self.do(
+                mapd(1),
+                *(mapc(pe, pe) for pe in range(cpus)),
+                *(mapti(1, event, FIRST + event) for event in range(events)),
+            )
 
     def program(self, *, devices: int = 0, collections: int = 0) -> None:
         """Give the ITS tables, a queue, and enable it; the arguments are further bits of its GITS_BASERs."""
@@ -102,7 +75,7 @@ class ItsRig(LpiRig):
         """Write commands into the queue, at most one lap less one, without telling the ITS."""
         for command in commands:
             at = self.queue - RAM + self.offset
-            self.ram[at : at + 32] = b"".join(word.to_bytes(8, "little") for word in command)
+            self.ram[at : at + 32] = encode(command)
             self.offset = (self.offset + 32) % self.queue_size
 
     def do(self, *commands: Command) -> None:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 
 from gicv3 import VirtMachine
+from gicv3.its_commands import encode
 from gicv3.msi import MsiDevice
 from tests import itses
 from tests.itses import FIRST, VALID, Command
@@ -119,7 +120,7 @@ class Storm:
         """Have commands done, which must all be right."""
         for command in commands:
             at = QUEUE - RAM + self.offset
-            self.ram[at : at + 32] = b"".join(word.to_bytes(8, "little") for word in command)
+            self.ram[at : at + 32] = encode(command)
             self.offset = (self.offset + 32) % QUEUE_SIZE
         self.its["GITS_CWRITER"] = self.offset
         assert self.its["GITS_CREADR"] == self.offset
