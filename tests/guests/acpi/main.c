@@ -41,7 +41,6 @@ static struct madt madt;
 static volatile u8 online[MAX_CPUS], leave[MAX_CPUS];
 
 static u32 read8(u64 address) { return *(const volatile u8 *)address; }
-static void write8(u64 address, u32 value) { *(volatile u8 *)address = value; }
 
 static u64 my_mpidr(void) { return read_sysreg(MPIDR_EL1) & 0xFF00FFFFFF; }
 
