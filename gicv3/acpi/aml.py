@@ -6,6 +6,7 @@ Every function returns the encoded term. Source: ACPI specification 6.5, chapter
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 ZERO, ONE = b"\x00", b"\x01"
 _EXTENDED = b"\x5b"
@@ -25,6 +26,7 @@ class Update(IntEnum):
     ZEROS = 2
 
 
+@lru_cache(maxsize=256)
 def name(path: str) -> bytes:
     r"""A name: segments of at most four characters separated by dots, perhaps after the root's `\`."""
     root, segments = b"", path.split(".")
@@ -197,9 +199,10 @@ def _package(opcode: bytes, *terms: bytes) -> bytes:
 
 def _length(value: int, *, including_itself: bool) -> bytes:
     """The length of a package: six bits, or four and up to three bytes more."""
-    for more in range(4):
+    if value + including_itself < 1 << 6:
+        return bytes((value + including_itself,))
+    for more in range(1, 4):
         total = value + (more + 1 if including_itself else 0)
-        if total < (1 << 6 if more == 0 else 1 << 4 + 8 * more):
-            low = total if more == 0 else more << 6 | total & 0xF
-            return bytes((low,)) + (total >> 4).to_bytes(more, "little") if more else bytes((low,))
+        if total < 1 << 4 + 8 * more:
+            return bytes((more << 6 | total & 0xF,)) + (total >> 4).to_bytes(more, "little")
     raise OverflowError(f"a package must be less than 256 MiB long, got {value} bytes")

@@ -13,6 +13,13 @@ _ENABLED = 0xF
 _DEVICE_CHECK, _EJECT_REQUEST = 1, 3
 _BLOCK, _LOCK = r"\_SB.PRES", r"\_SB.PRES.CPLK"
 
+# The same bytes in each CPU device, which its _UID tells apart: there may be 65,536.
+_CPU = aml.assign("_HID", aml.string("ACPI0007"))
+_FIXED = aml.method("_STA", 0, aml.give_back(aml.call("CSTA", aml.name("_UID")))) + aml.method(
+    "_OST", 3, aml.call("COST", aml.name("_UID"), aml.argument(0), aml.argument(1))
+)
+_REMOVABLE = _FIXED + aml.method("_EJ0", 1, aml.call("CEJ0", aml.name("_UID")))
+
 
 def build_dsdt(machine: VirtMachine) -> bytes:
     """The definition block's content, without a header.
@@ -155,15 +162,8 @@ def _scan() -> bytes:
 
 def _cpu(index: int, removable: bool | None = None) -> bytes:
     """A CPU device; `removable` is None where there is no hotplug."""
-    uid = aml.integer(index)
-    terms = [aml.assign("_HID", aml.string("ACPI0007")), aml.assign("_UID", uid)]
-    if removable is not None:
-        arguments = (aml.argument(number) for number in range(2))
-        terms.append(aml.method("_STA", 0, aml.give_back(aml.call("CSTA", uid))))
-        terms.append(aml.method("_OST", 3, aml.call("COST", uid, *arguments)))
-    if removable:
-        terms.append(aml.method("_EJ0", 1, aml.call("CEJ0", uid)))
-    return aml.device(cpu_name(index), *terms)
+    methods = b"" if removable is None else _REMOVABLE if removable else _FIXED
+    return aml.device(cpu_name(index), _CPU, aml.assign("_UID", aml.integer(index)), methods)
 
 
 def _ged(machine: VirtMachine) -> bytes:
