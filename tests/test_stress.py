@@ -74,6 +74,18 @@ def test_every_action_is_taken_and_does_something():
     assert WEIGHTS.keys() - changed == {Action.FAIL_PLUG, Action.REFUSED, Action.READ, Action.SAVE}
 
 
+@pytest.mark.parametrize("its", [False, True])
+def test_a_machine_that_is_saved_and_loaded_in_the_middle_goes_on(its):
+    world = World(StressConfig(max_cpus=8, its=its))
+    choose = random.Random(4)
+    actions = [action for action in WEIGHTS if action is not Action.RESET] + [Action.LPI] * its
+    for _ in range(60):
+        for _ in range(20):
+            world.do(Step(choose.choice(actions), choose.randint(1, 7), choose.getrandbits(32)))
+        world.do(Step(Action.SAVE, choose.randint(1, 7), choose.getrandbits(32)))
+        world.check()
+
+
 def test_lpis_come_and_go_and_are_taken():
     config = StressConfig(max_cpus=24, cycles=500, check_every=250, its=True)
     report = run(config)

@@ -68,6 +68,14 @@ class Lpis:
             case _:
                 self._its.msi(0, event)
 
+    def saved(self) -> tuple[int, bytes]:
+        """What is not the GIC's: the memory with its tables, and how far the queue is written."""
+        return self._written, bytes(self._memory)
+
+    def bring_back(self, saved: tuple[int, bytes]) -> None:
+        """Put back what `saved` gave, before the GIC gets its own state back."""
+        self._written, self._memory[:] = saved
+
     def _do(self, commands: Iterable[_Command]) -> None:
         """Put commands into the queue, one at a time, and have each done."""
         for command in commands:

@@ -44,7 +44,7 @@ class Action(StrEnum):
     READ = "read"
     """The guest reads all registers of a PE."""
     SAVE = "save"
-    """Save the GIC, change it, load it."""
+    """Save the machine, change it, load it."""
     RESET = "reset"
 
 
@@ -121,7 +121,6 @@ def generate(config: StressConfig) -> Iterator[Step]:
     weights = dict(WEIGHTS)
     if config.its:
         weights[Action.LPI] = 6000
-        del weights[Action.SAVE]  # a GIC with LPIs cannot be saved
     actions = list(weights)
     limits = list(accumulate(weights.values()))
     total, slots = limits[-1], config.max_cpus - 1

@@ -34,6 +34,8 @@ _PRIVATE = (
     "GICR_NSACR",
 )
 _PPIS = tuple(CpuPpi)
+_FREE_PPIS = tuple(intid for intid in range(16, 32) if intid not in _PPIS)
+"""PPIs that no output of a vCPU drives."""
 _REGISTERS = [
     (row.frame, row.offset + element * row.width // 8, max(row.sizes))
     for row in REGISTERS
@@ -311,7 +313,7 @@ class World:
         view = self.gic.pe[slot]
         if slot in self.plugged and value & 0x100:
             self._wake(slot, value)
-            self.gic.pulse_ppi(slot, 16 + value % 16)
+            self.gic.pulse_ppi(slot, _FREE_PPIS[value % len(_FREE_PPIS)])
         for _ in range(value % 4 + 1):
             intid = view["ICC_IAR1_EL1"]
             if 1020 <= intid < 1024:
@@ -341,13 +343,18 @@ class World:
                 gic.sysreg_read(slot, register)
 
     def _save(self, slot: int, value: int) -> None:
-        gic = self.gic
-        data, before = gic.save(), gic.state_digest()
+        machine, lpis = self.machine, self._lpis
+        data, before = machine.save(), self.gic.state_digest()
+        memory = lpis.saved() if lpis is not None else None
         for index in range(1, 20):
             self._write(slot, value + index)
-        gic.load(data)
-        if gic.state_digest() != before:
-            raise Violation("a GIC that was saved and loaded is not what it was")
+            if lpis is not None:
+                lpis.send(slot, value * index & _ALL)
+        if lpis is not None and memory is not None:
+            lpis.bring_back(memory)
+        machine.load(data)
+        if self.gic.state_digest() != before or machine.save() != data:
+            raise Violation("a machine that was saved and loaded is not what it was")
 
     def _reset(self, slot: int, value: int) -> None:
         self.machine.reset()
