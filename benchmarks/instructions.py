@@ -42,6 +42,8 @@ def operations() -> dict[str, tuple[Loop, Loop]]:
         "SPI cycle by gic.batch": (loops.batch(N_PE, True), floors["SPI"]),
         "PPI cycle by the C API": (loops.ppi(N_PE, False), floors["PPI"]),
         "SPI cycle by the C API": (loops.spi(N_PE, False), floors["SPI"]),
+        "MSI cycle by the C API": (loops.msi(16, 0), floors["SPI"]),
+        "MSI cycle, 10,000 pending": (loops.msi(21, 9_999), floors["SPI"]),
         "16 PPIs pending, each": (loops.ppi_drain(N_PE, 16, False), loops.ppi_drain(N_PE, 16, True)),
         "988 SPIs pending, each": (loops.spi_drain(N_PE, 988, False), loops.spi_drain(N_PE, 988, True)),
         "SGI to all others, sent and taken, each": (broadcast[0], broadcast[1]),

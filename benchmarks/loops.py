@@ -73,6 +73,18 @@ def spi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
     return Loop(lambda seed: subject.spi_drain(floor, depth, count), count * depth)
 
 
+def msi(id_bits: int, others: int) -> Loop:
+    """MSI with a warm translation, acknowledge, end: a random one of 988 events, while `others` LPIs pend below it."""
+    subject = subjects.msis(id_bits, 988, others)
+    return Loop(lambda seed: subject.cycle(50_000, seed), 50_000)
+
+
+def msi_drain(id_bits: int, depth: int) -> Loop:
+    """`depth` MSIs pending at once, taken one after the other; one operation is one of them."""
+    subject = subjects.msis(id_bits, depth, 0)
+    return Loop(lambda seed: subject.drain(), depth)
+
+
 def lookup(n_pe: int, how: str) -> Loop:
     """Find a random PE by affinity: "gicv3", or in C "hash", "dense" or "scan"."""
     subject = pair(n_pe)

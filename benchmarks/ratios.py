@@ -118,6 +118,17 @@ def drain_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
     yield compare("988 SPIs pending / 1 pending, per SPI", 64, many, one, turns, limit=2.0)
 
 
+def msi_rows(turns: int) -> Iterator[Row]:
+    """LPIs against SPIs, by PROPBASER.IDbits (bits of an INTID less one) and by how many pend."""
+    for bits in (15, 20):
+        for pending in (1, 10_000):
+            name = f"MSI cycle / SPI cycle, IDbits {bits}, {pending:,} pending"
+            yield compare(name, 1, loops.msi(bits + 1, pending - 1), loops.spi(1, False), turns, limit=2.0)
+    for bits in (15, 20):
+        name = f"10,000 MSIs pending / 988 SPIs pending, each, IDbits {bits}"
+        yield compare(name, 1, loops.msi_drain(bits + 1, 10_000), loops.spi_drain(64, 988, False), turns)
+
+
 def lookup_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
     """PE by affinity."""
     for how, name in (("hash", "lookup / hash in C"), ("scan", "lookup / linear scan in C")):
@@ -255,6 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
         "cycle": cycle_rows(sizes, options.turns),
         "batch": batch_rows(sizes, options.turns),
         "drain": drain_rows(sizes, options.turns),
+        "msi": msi_rows(options.turns),
         "lookup": lookup_rows(sizes, options.turns),
         "broadcast": broadcast_rows(sizes, options.turns),
         "plug": plug_rows(plug_sizes, options.turns),

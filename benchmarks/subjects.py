@@ -37,6 +37,65 @@ def gathered(n_pe: int) -> Any:
     return made
 
 
+class Msis:
+    """One PE with an ITS: device 1's events are LPIs of one priority, and `pending` other LPIs of a lower one pend.
+
+    Parameters: `id_bits`, bits of an INTID; `events`, how many; `pending`, how many others, in INTIDs below theirs.
+    """
+
+    RAM, DEVICES, COLLECTIONS, QUEUE, ITT, PENDING, CONFIG = (
+        n << 20 for n in (1024, 1024, 1025, 1026, 1027, 1028, 1030)
+    )
+    SIZE = 16 << 20
+    FIRST_LPI = 8192
+    VALID = 1 << 63
+
+    def __init__(self, id_bits: int, events: int, pending: int) -> None:
+        self.gic = gic = gicv3.GICv3(gicv3.GICv3Config(cpus=1, lpis=True, direct_lpi=True, its=1, id_bits=id_bits))
+        self.ram = bytearray(self.SIZE)
+        self.events = events
+        self.first = self.FIRST_LPI + 3 * pending
+        gic.memory.map(self.RAM, self.ram)
+        config = self.CONFIG - self.RAM
+        self.ram[config : config + 3 * pending] = b"\xa1" * (3 * pending)
+        self.ram[config + 3 * pending : config + 3 * pending + events] = b"\x81" * events
+        redist, its = gic.redist[0], gic.its[0]
+        gic.dist["GICD_CTLR"] = 2
+        redist["GICR_WAKER"] = 0
+        redist["GICR_PROPBASER"] = self.CONFIG | id_bits - 1
+        redist["GICR_PENDBASER"] = self.PENDING
+        redist["GICR_CTLR"] = 1
+        gic.pe[0]["ICC_PMR_EL1"] = 0xF8
+        gic.pe[0]["ICC_IGRPEN1_EL1"] = 1
+        its["GITS_BASER", 0] = self.VALID | self.DEVICES
+        its["GITS_BASER", 1] = self.VALID | self.COLLECTIONS
+        its["GITS_CBASER"] = self.VALID | self.QUEUE | 255
+        its["GITS_CTLR"] = 1
+        commands = [(0x08 | 1 << 32, 13, self.ITT | self.VALID, 0), (0x09, 0, self.VALID, 0)]  # MAPD, MAPC
+        commands += [(0x0A | 1 << 32, event | self.first + event << 32, 0, 0) for event in range(events)]  # MAPTI
+        data = b"".join(word.to_bytes(8, "little") for command in commands for word in command)
+        gic.memory.write(self.QUEUE, data)
+        its["GITS_CWRITER"] = len(data)
+        for n in range(pending):
+            redist["GICR_SETLPIR"] = self.FIRST_LPI + 3 * n
+        assert len(gic.lpi_pending(0)) == pending, "not every other LPI pends"
+        for event in range(events):  # every translation is made, every configuration byte read
+            its.msi(1, event)
+            assert gic.pe[0]["ICC_IAR1_EL1"] == self.first + event, f"event {event} is not what is acknowledged"
+            gic.pe[0]["ICC_EOIR1_EL1"] = self.first + event
+        assert its.counters()["errors"] == 0, "a command failed"
+
+    def cycle(self, count: int, seed: int) -> int:
+        """`count` MSIs, each taken at once; ns."""
+        elapsed: int = driver().msi_cycle(self.gic, self.first, self.events, count, seed)
+        return elapsed
+
+    def drain(self) -> int:
+        """An MSI of every event, then all taken; ns."""
+        elapsed: int = driver().msi_drain(self.gic, self.first, self.events)
+        return elapsed
+
+
 class BatchCycle:
     """`GICv3.batch.cycle` over arrays made beforehand: the cycles of the other loops, in the same order."""
 
@@ -169,5 +228,6 @@ def fill(max_cpus: int, machines: int, seed: int) -> int:
     return elapsed
 
 
+msis = cache(Msis)
 gic_plug = cache(GicPlug)
 machine_plug = cache(MachinePlug)
