@@ -54,6 +54,11 @@ class PL031:
         """What the clock shows: seconds modulo 2**32."""
         return (int(self._seconds()) + self._offset) & MASK32
 
+    @property
+    def wait(self) -> float | None:
+        """Seconds until the clock comes to its match, or None when it waits for none."""
+        return None if self._match is None else self._match - self._seconds()
+
     def poll(self) -> None:
         """Raise the interrupt if the clock has come to its match since the last look."""
         if self._match is not None and int(self._seconds()) >= self._match:

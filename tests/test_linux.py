@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Guest:
 
     def __init__(self, cpus: int) -> None:
         self.text = ""
-        self.machine = VirtMachine(cpus=cpus, ram_size=256 * MIB)
+        self.machine = VirtMachine(cpus=cpus, ram_size=256 * MIB, its=True)
         kernel, initrd = ((IMAGES / name).read_bytes() for name in ("kernel", "initrd"))
         self.engine = UnicornMachine(
             self.machine,
@@ -37,7 +38,9 @@ class Guest:
             **linux(self.machine, kernel, initrd=initrd, append=APPEND),
         )
         self._wanted = ""
+        before = time.monotonic(), time.process_time()
         self.wait(PROMPT, instructions=6_000_000_000)
+        self.seconds, self.cpu_seconds = time.monotonic() - before[0], time.process_time() - before[1]
         self.boot_log = self.text
 
     def _output(self, data: bytes) -> None:
@@ -77,8 +80,10 @@ def images() -> Path:
 
 
 @pytest.fixture(scope="module")
-def guest(images: Path) -> Iterator[Guest]:
+def guest(images: Path, request: pytest.FixtureRequest) -> Iterator[Guest]:
     guest = Guest(CPUS)
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line(f" {CPUS} vCPUs, to the shell in {guest.seconds:.1f} s ({guest.cpu_seconds:.1f} s CPU time)")
     yield guest
     guest.engine.close()
 
@@ -89,6 +94,15 @@ pytestmark = [pytest.mark.linux, pytest.mark.timeout(1800)]
 def test_all_vcpus_come_up(guest: Guest) -> None:
     assert f"SMP: Total of {CPUS} processors activated" in guest.boot_log
     assert guest.shell("cat /sys/devices/system/cpu/online") == f"0-{CPUS - 1}\n"
+
+
+def test_the_its_is_found_and_each_vcpu_has_its_lpi_tables(guest: Guest) -> None:
+    assert "GICv3: ITS [mem 0x08080000-0x0809ffff]" in guest.boot_log or "ITS@0x" in guest.boot_log
+    for cpu in range(CPUS):
+        assert f"CPU{cpu}: using " in guest.boot_log
+    counters = guest.machine.gic.its[0].counters()
+    assert counters["commands"] >= CPUS
+    assert (counters["errors"], counters["table_faults"]) == (0, 0)
 
 
 def test_commands_run_on_the_vcpu_they_are_bound_to(guest: Guest) -> None:

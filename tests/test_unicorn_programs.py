@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("unicorn", exc_type=ImportError)
 
 import test_run  # noqa: F401
+import test_unicorn_clock  # noqa: F401
 import test_unicorn_exceptions  # noqa: F401
 import test_unicorn_machine
 import test_unicorn_port

@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from math import ceil
 from operator import index as as_index
 from os import PathLike
 from pathlib import Path
@@ -24,6 +25,7 @@ from gicv3.machine import SPI, Region, VirtMachine
 from gicv3.notifier import Notifier
 from gicv3.pl011 import PL011
 from gicv3.pl031 import PL031
+from gicv3.timer import TimerBank
 from gicv3.unicorn import _native, layout
 from gicv3.unicorn.cpu import OFF, POWER, GuestCpu
 from gicv3.vcpu import PowerState, Unique, Vcpu
@@ -133,7 +135,6 @@ class UnicornMachine(_native.Turns, Unique):
         self.tcg_buffer = tcg_buffer
         self.uart_on = uart_on
         self.layout = layout.probe(self.cpu_model)
-        self.set_up(machine.timers, quantum, clock == "host", semihosting)
         self.halted: Stop | None = None
         """OFF or RESET once the guest has asked for it."""
         self.status = 0
@@ -145,9 +146,11 @@ class UnicornMachine(_native.Turns, Unique):
         """The guest's RAM, writable; after changing code that may have run call `flush_code`."""
         self.uart = PL011(_line(machine, "UART0"), output)
         self.rtc = PL031(_line(machine, "RTC"), seconds or _start_of_time(weakref.ref(self)))
+        alarms = _Alarms(weakref.proxy(self), machine.timers)
+        self.set_up(alarms, quantum, clock == "host", semihosting)
         self.devices = tuple(_pages({
             machine.memory_map["UART0"]: self.uart,
-            machine.memory_map["RTC"]: self.rtc,
+            machine.memory_map["RTC"]: _Noticed(self.rtc, alarms.changed),
             **getattr(machine, "mmio_devices", {}),
         }))
         self._cpus: dict[int, GuestCpu] = {}
@@ -303,6 +306,39 @@ class UnicornMachine(_native.Turns, Unique):
 
     def _reorder(self) -> None:
         self.set_cores(self._cpus[index] for index in sorted(self._cpus))
+
+
+class _Alarms:
+    """The timers of all PEs and the alarm of the RTC, on one counter."""
+
+    def __init__(self, engine: UnicornMachine, timers: TimerBank) -> None:
+        self._engine, self._timers = engine, timers
+        self.frequency = timers.frequency
+
+    def next_deadline(self) -> int | None:
+        timer, seconds = self._timers.next_deadline(), self._engine.rtc.wait
+        if seconds is None:
+            return timer
+        alarm = min(self._engine.clock + max(1, ceil(seconds * self.frequency)), END)
+        return alarm if timer is None else min(timer, alarm)
+
+    def advance(self, now: int) -> None:
+        self._timers.advance(now)
+        self._engine.rtc.poll()
+
+    def changed(self) -> None:
+        self._engine.refresh_deadline()
+
+
+class _Noticed:
+    """A device with something that is done after each of its writes."""
+
+    def __init__(self, device: PL031, after: Callable[[], object]) -> None:
+        self.read, self._write, self._after = device.read, device.write, after
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        self._write(offset, value, size)
+        self._after()
 
 
 def _line(machine: VirtMachine, device: str) -> Callable[[bool], None]:
