@@ -363,14 +363,11 @@ class CpuHotplugHandler(Unique):
         Returns: the vCPU. Raises: DeviceNotFoundError; HotplugError; what a notifier raised. The machine is then bit
         for bit what it was.
         """
-        match = _boot_path(name) if isinstance(name, str) else None
-        if match is None or int(match[1]) >= self.max_cpus:
-            raise DeviceNotFoundError(f"Device '{name}' not found")
         if not self.policy.admin_state:
             raise HotplugError("administrative power state not supported on this machine")
+        cpu = self.find_cpu(name, disabled=True)
         if self.migrating:
             raise HotplugError("device_set not allowed while migrating")
-        cpu = self.vcpu(int(match[1]))
         if cpu.enabled == bool(enabled):
             return cpu
         if not enabled:
@@ -394,9 +391,10 @@ class CpuHotplugHandler(Unique):
             cpu = self._disabled[slot] = self._new_cpu(slot)
         return cpu
 
-    def find_cpu(self, name: str) -> Vcpu:
+    def find_cpu(self, name: str, *, disabled: bool = False) -> Vcpu:
         """The plugged vCPU with this id or path.
 
+        Parameters: `name`; `disabled`, whether one will do that is administratively disabled.
         Raises: DeviceNotFoundError; HotplugError for a name that is not a string.
         """
         if not isinstance(name, str):
@@ -404,7 +402,10 @@ class CpuHotplugHandler(Unique):
         cpu = self._devices.get(name)
         if cpu is None:
             if match := _boot_path(name):
-                cpu = self._cpus.get(int(match[1]))
+                slot = int(match[1])
+                cpu = self._cpus.get(slot)
+                if cpu is None and disabled and self.policy.admin_state and slot < self.max_cpus:
+                    cpu = self.vcpu(slot)
             else:
                 cpu = self._devices.get(name.removeprefix(_PERIPHERAL))
             if cpu is None or cpu.qom_path != name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index as as_index
@@ -103,16 +104,26 @@ def _check_id(level: str, value: int | str | None, count: int) -> int:
         # A forgotten id must not silently mean 0: that names somebody else's slot.
         raise HotplugError(f"CPU {level}-id is not set, correct range 0:{count - 1}")
     if not isinstance(value, int):
-        try:
-            value = int(value, 0)
-        except (TypeError, ValueError):
-            raise HotplugError(f"Parameter '{level}-id' expects a number, got {value!r}") from None
+        value = parse_number(f"{level}-id", value)
     if not 0 <= value < count:
         # QEMU's numbers have 64 bits; Python prints no longer ones than 4300 digits.
         if not -1 << 63 <= value < 1 << 63:
             raise HotplugError(f"Parameter '{level}-id' expects a 64-bit number, got {value:#x}")
         raise HotplugError(f"Invalid {level}-id {value} specified, correct range 0:{count - 1}")
     return value
+
+
+_is_number = re.compile(r"-?(0[xX][0-9a-fA-F]{1,32}|0|[1-9][0-9]{0,39})").fullmatch
+
+
+def parse_number(name: str, text: object) -> int:
+    """A number given as text, decimal or hexadecimal; Python's own notations are none of a management tool's.
+
+    Parameters: `name`, of the parameter; `text`. Raises: HotplugError.
+    """
+    if not isinstance(text, str) or not _is_number(text):
+        raise HotplugError(f"Parameter '{name}' expects a number, got {text!r}")
+    return int(text, 0)
 
 
 def resolve_topology(cpus: int | None, max_cpus: int | None, topology: Topology | None) -> tuple[int, int, Topology]:

@@ -223,10 +223,12 @@ def test_a_driver_is_a_string(machine, driver):
     [
         ((1 << 63) - 1, "Invalid core-id 9223372036854775807 specified, correct range 0:7"),
         (1 << 63, "Parameter 'core-id' expects a 64-bit number, got 0x8000000000000000"),
-        (hex(1 << 20_000), f"Parameter 'core-id' expects a 64-bit number, got {1 << 20_000:#x}"),
+        (1 << 20_000, f"Parameter 'core-id' expects a 64-bit number, got {1 << 20_000:#x}"),
+        (hex(1 << 127), f"Parameter 'core-id' expects a 64-bit number, got {1 << 127:#x}"),
+        (hex(1 << 128), f"Parameter 'core-id' expects a number, got '{1 << 128:#x}'"),
         ("9" * 5000, f"Parameter 'core-id' expects a number, got '{'9' * 5000}'"),
     ],
-    ids=["last", "first-too-large", "large", "larger-than-python-reads"],
+    ids=["last", "first-too-large", "large", "long-text", "too-long-text", "larger-than-python-reads"],
 )
 def test_an_id_of_any_size_is_answered(machine, value, text):
     refuse(machine, lambda: machine.device_add(core_id=value), text)

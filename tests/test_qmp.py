@@ -119,10 +119,10 @@ async def test_a_wrong_request_gets_qemus_error(machine, tmp_path):
 @in_loop
 async def test_any_id_comes_back_with_replies_and_errors(machine, tmp_path):
     async with serving(machine, tmp_path / "qmp") as (_, client):
-        for identity in ("5", "null", '"x"', '[1, {"a": null}]', '"\\ud800"', "1e400", str(1 << 90)):
+        for identity in ("5", "null", '"x"', '[1, {"a": null}]', '"\\ud800"', "1e300", "-0.5", str(1 << 90)):
             for command in ("query-name", "nope"):
                 reply = await client.ask(f'{{"execute": "{command}", "id": {identity}}}')
-                assert "id" in reply
+                assert json.dumps(reply["id"]) == json.dumps(json.loads(identity))
                 assert ("return" in reply) == (command == "query-name")
 
 
@@ -172,6 +172,16 @@ async def test_device_add_refuses_in_qemus_words_and_order(machine, tmp_path):
             ({"driver": "cortex-a53-arm-cpu", "core-id": 9}, f"Invalid CPU type, expected cpu type: '{A57}'"),
             ({"driver": A57, "core-id": 4}, "Invalid core-id 4 specified, correct range 0:3"),
             ({"driver": A57, "core-id": "x"}, "Parameter 'core-id' expects a number, got 'x'"),
+            ({"driver": A57, "core-id": "1_1"}, "Parameter 'core-id' expects a number, got '1_1'"),
+            ({"driver": A57, "core-id": " 3"}, "Parameter 'core-id' expects a number, got ' 3'"),
+            ({"driver": A57, "core-id": "\u0663"}, "Parameter 'core-id' expects a number, got '\u0663'"),
+            ({"driver": A57, "core-id": "03"}, "Parameter 'core-id' expects a number, got '03'"),
+            ({"driver": A57, "core-id": 1 << 64},
+             "Parameter 'core-id' expects a 64-bit number, got 0x10000000000000000"),
+            ({"driver": A57, "core-id": "0x" + "f" * 33},
+             f"Parameter 'core-id' expects a number, got '0x{'f' * 33}'"),
+            ({"driver": A57, "core-id": 3, "mp-affinity": "9" * 41},
+             f"Parameter 'mp-affinity' expects a number, got '{'9' * 41}'"),
             ({"driver": A57, "core-id": True}, "Parameter 'core-id' expects a number, got 'on'"),
             ({"driver": A57}, "CPU core-id is not set, correct range 0:3"),
             ({"driver": A57, "core-id": 2}, "cpu(id2=0:0:2:0) with arch-id 2 exist"),
@@ -395,6 +405,15 @@ async def test_vcpus_that_never_go_are_enabled_and_disabled(tmp_path):
         assert len(await client.returned("query-cpus-fast")) == 1
         slots = await client.returned("query-hotpluggable-cpus")
         assert [slot["qom-path"] for slot in slots] == [path, "/machine/unattached/device[0]"]
+        for slot in slots:  # there it is, enabled or not
+            core = await client.returned("qom-get", path=slot["qom-path"], property="core-id")
+            assert core == slot["props"]["core-id"]
+        listed = await client.returned("qom-list", path="/machine/unattached")
+        kinds = {entry["name"]: entry["type"] for entry in listed[1:]}
+        assert kinds == {"device[0]": f"child<{A57}>", "device[1]": f"child<{A57}>", "device[2]": "child<arm-gicv3>"}
+        gic = "/machine/unattached/device[2]"
+        for pe, there in ((0, True), (1, False)):
+            assert await client.returned("qom-get", path=gic, property=f"gicc-accessible[{pe}]") is there
         assert await client.refused("device_set", id=path, admin_state="off") == (
             "GenericError", "Parameter 'admin-state' does not accept value 'off'")  # fmt: skip
         assert await client.refused("device_set", id="x", admin_state="enable") == (

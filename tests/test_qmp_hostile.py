@@ -49,6 +49,10 @@ def feed(*chunks, limit=1000):
         (b'{"a": "\xc3"}\n{}', ["JSON parse error, invalid UTF-8", {}]),
         (b'{"a": 1, "a": 2}\n{}', ["JSON parse error, duplicate key", {}]),
         (b'{"a": NaN}\n{}', ["JSON parse error, invalid keyword 'NaN'", {}]),
+        (b'{"a": 1e400}\n{}', ["JSON parse error, number out of range", {}]),
+        (b"[-1e309]\n{}", ["JSON parse error, number out of range", {}]),
+        (b"[1e308]\n{}", [[1e308], {}]),
+        (b"[" + b"9" * 901 + b"]\n{}", [[int("9" * 901)], {}]),
         (b"[}\n{}", ["JSON parse error, expecting value", {}]),
         (b"}\n{}", ["JSON parse error, expecting value", {}]),
         (b"[" + b"9" * 900 + b"]\n{}", [[int("9" * 900)], {}]),
@@ -262,8 +266,8 @@ async def test_only_a_socket_that_nobody_listens_on_is_replaced(tmp_path):
     (tmp_path / "file").write_text("precious")
     async with serving(machine, tmp_path / "qmp") as (server, client):
         assert await server.listen(f"unix:{tmp_path / 'stale'}") == f"unix:{tmp_path / 'stale'}"
-        for taken in ("qmp", "file"):
-            with pytest.raises(OSError, match="in use"):
+        for taken, why in (("qmp", "in use"), ("file", "is no socket")):
+            with pytest.raises(OSError, match=why):
                 await server.listen(f"unix:{tmp_path / taken}")
         assert await client.returned("query-name") == {}
     assert (tmp_path / "file").read_text() == "precious"

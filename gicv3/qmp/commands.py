@@ -12,7 +12,7 @@ from gicv3.hotplug import DeviceNotFoundError, check_driver, is_identifier
 from gicv3.qmp.errors import QmpError
 from gicv3.qmp.qom import MACHINE_TYPE, ObjectTree
 from gicv3.qmp.schema import COMMANDS, check_arguments, introspect
-from gicv3.topology import CpuProps
+from gicv3.topology import CpuProps, parse_number
 
 if TYPE_CHECKING:
     from gicv3.machine import VirtMachine
@@ -38,7 +38,7 @@ class Commands:
         self._machine = machine
         self._package = package
         self._on_quit = on_quit
-        self._tree = ObjectTree(machine, machine.smp_cpus)
+        self._tree = ObjectTree(machine)
         self._schema: list[dict[str, Any]] | None = None
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -75,7 +75,7 @@ class Commands:
             if name in _IDS:
                 properties[_IDS[name]] = value
             elif name in _PROPERTIES:
-                properties[_PROPERTIES[name]] = _SWITCH.get(value, value) if name == "pmu" else _number(name, value)
+                properties[_PROPERTIES[name]] = _SWITCH.get(value, value) if name == "pmu" else parse_number(name, value)
             elif name not in ("driver", "id"):
                 if "_" in name:  # the machine's names have it where QEMU's have a dash
                     raise QmpError(f"Property '{driver}.{name}' not found")
@@ -215,10 +215,3 @@ def _option(name: str, value: object) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise QmpError(f"Parameter '{name}' expects a number, string or boolean")
-
-
-def _number(name: str, text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise QmpError(f"Parameter '{name}' expects a number, got {text!r}") from None

@@ -43,11 +43,11 @@ _GIC: Mapping[str, tuple[str, Callable[[VirtMachine], Any]]] = {
 
 
 class ObjectTree:
-    """The paths of a machine. `cold_cpus` is the number of vCPUs it had at the start: the GIC comes after them."""
+    """The paths of a machine: its GIC comes behind the vCPUs of the start, or behind all where all exist for good."""
 
-    def __init__(self, machine: VirtMachine, cold_cpus: int) -> None:
+    def __init__(self, machine: VirtMachine) -> None:
         self._machine = machine
-        self._gic = f"device[{cold_cpus}]"
+        self._gic = f"device[{machine.max_cpus if machine.policy.admin_state else machine.smp_cpus}]"
 
     def list(self, path: str) -> list[dict[str, str]]:
         """The properties and children at a path, as ObjectPropertyInfo. Raises: QmpError."""
@@ -91,10 +91,11 @@ class ObjectTree:
             yield name, f"child<{child}>", lambda name=name: f"{normal.rstrip('/')}/{name}"  # type: ignore[misc]
 
     def _devices(self, parent: str) -> Iterator[tuple[str, str]]:
-        for cpu in self._machine.cpus.values():
+        machine = self._machine
+        for cpu in map(machine.vcpu, range(machine.max_cpus)) if machine.policy.admin_state else machine.cpus.values():
             place, _, name = cpu.qom_path.rpartition("/")
             if place == parent:
-                yield name, self._machine.cpu_type
+                yield name, machine.cpu_type
         if parent == "/machine/unattached":
             yield self._gic, "arm-gicv3"
 
@@ -106,9 +107,11 @@ class ObjectTree:
                 yield name, kind, lambda of_machine=of_machine: of_machine(machine)  # type: ignore[misc]
             for index, (_, count) in enumerate(machine.gic.config.regions):
                 yield f"redist-region-count[{index}]", "uint32", lambda count=count: count  # type: ignore[misc]
+            for pe in range(machine.max_cpus):
+                yield f"gicc-accessible[{pe}]", "bool", lambda pe=pe: machine.gic.is_accessible(pe)  # type: ignore[misc]
             return
         try:
-            cpu = machine.find_cpu(normal)
+            cpu = machine.find_cpu(normal, disabled=True)
         except DeviceNotFoundError:
             raise QmpError(f"Device '{path}' not found", "DeviceNotFound") from None
         yield "type", "string", lambda: machine.cpu_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ MAX_REQUEST = 1 << 20
 """Bytes of one request, by default."""
 MAX_NESTING = 64
 """Objects and arrays inside each other in one request."""
+MAX_DIGITS = 1000
+"""Digits of an integer: CPython itself converts no more than some thousands."""
 
 # No JSON text has the byte 0xFF: sent with a line end, it cuts short whatever was half sent.
 _outside_string = re.compile(rb'["{}\[\]\xff]').search
@@ -111,7 +114,9 @@ class Framer:
 
 def _parse(text: bytearray) -> Any:
     try:
-        return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+        return json.loads(
+            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_float, parse_int=_int
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"JSON parse error, {error.msg[0].lower()}{error.msg[1:]}") from None
     except UnicodeDecodeError:
@@ -123,6 +128,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("JSON parse error, duplicate key")
     return result
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # it could not be echoed: JSON has no infinity
+        raise ValueError("JSON parse error, number out of range")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("JSON parse error, number out of range")
+    return int(text)
 
 
 def _refuse(constant: str) -> NoReturn:
