@@ -75,7 +75,8 @@ class Commands:
             if name in _IDS:
                 properties[_IDS[name]] = value
             elif name in _PROPERTIES:
-                properties[_PROPERTIES[name]] = _SWITCH.get(value, value) if name == "pmu" else parse_number(name, value)
+                given = _SWITCH.get(value, value) if name == "pmu" else parse_number(name, value)
+                properties[_PROPERTIES[name]] = given
             elif name not in ("driver", "id"):
                 if "_" in name:  # the machine's names have it where QEMU's have a dash
                     raise QmpError(f"Property '{driver}.{name}' not found")
