@@ -190,6 +190,32 @@ def test_other_elf_files_are_refused(image: bytes, text: str) -> None:
         load(image, 0)
 
 
+KERNEL = words("""
+    14000010  b .+64
+""") + bytes(4) + struct.pack("<QQ", 0, 8192) + bytes(32) + b"ARM\x64" + bytes(4) + words("""
+    d2a12001  movz x1, #0x0900, lsl #16
+    b9403022  ldr w2, [x1, #0x30]         // UARTCR
+    11018442  add w2, w2, #'a'
+    b9000022  str w2, [x1]                // UARTDR takes its low byte
+    b9400003  ldr w3, [x0]                // the devicetree's magic
+    5281ba04  mov w4, #0x0dd0
+    72bdbfc4  movk w4, #0xedfe, lsl #16
+    6b04007f  cmp w3, w4
+    54000001  b.ne .
+""") + OFF
+
+
+@pytest.mark.parametrize(("options", "said"), [({}, b"a"), ({"acpi": True}, b"b"), ({"its": True}, b"a")])
+def test_kernel_gets_a_devicetree_and_by_acpi_a_uart_that_is_on(
+    tmp_path: Path, capfdbinary, options: dict[str, bool], said: bytes
+) -> None:
+    pytest.importorskip("fdt", exc_type=ImportError)
+    path = tmp_path / "kernel"
+    path.write_bytes(KERNEL)
+    assert run(dataclasses.replace(DEFAULTS, kernel=path, timeout=60, **options)) == 0  # type: ignore[arg-type]
+    assert capfdbinary.readouterr() == (said, b"")
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_there_is_one_guest(both: bool, tmp_path: Path, capfdbinary) -> None:
     assert run(dataclasses.replace(DEFAULTS, image=tmp_path, kernel=tmp_path) if both else DEFAULTS) == USAGE
