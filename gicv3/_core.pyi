@@ -16,10 +16,18 @@ from gicv3.registers import SYSREGS as SYSREGS
 from gicv3.registers import SysReg as SysReg
 from gicv3.registers import encode as encode
 
+_Frame: TypeAlias = int | str
 _Register: TypeAlias = int | str | tuple[int, int, int, int, int]
 
 class Line(IntFlag):
-    """Output lines of a PE, as bits of its byte in `Gic.lines`."""
+    """Output lines of a PE, as bits of its byte in `Gic.lines`.
+
+    IRQ, FIQ : interrupts that the PE takes, by the Exception of that name.
+    VIRQ, VFIQ, VNMI : virtual interrupts; the virtual CPU interface is not emulated: always low.
+    NMI : in place of IRQ: the interrupt is non-maskable and the PE's SCTLR_ELx.NMI is set (`set_context`).
+    MAINT : the virtual CPU interface asks its hypervisor for maintenance; always low, as it is not emulated.
+    WAKE : an interrupt waits for a PE that asked to sleep (GICR_WAKER.ProcessorSleep): power it up.
+    """
 
     IRQ = 1
     FIQ = 2
@@ -46,21 +54,20 @@ class SavedPe:
 RECORD_FIELDS: dict[str, dict[str, tuple[int, str]]]
 RECORD_SIZES: dict[str, int]
 
-def record_bytes(gic: Gic, name: str, /) -> numpy.typing.NDArray[numpy.uint8]: ...
-def latency_start(gic: Gic, /) -> None: ...
-def latency_stop(gic: Gic, /) -> None: ...
-def latency_time(gic: Gic, /, now: int | None = None) -> int | None: ...
-def latency_bins(gic: Gic, /) -> numpy.typing.NDArray[numpy.uint64] | None: ...
+def record_bytes(gic: Gic, name: str) -> numpy.typing.NDArray[numpy.uint8]: ...
+def latency_start(gic: Gic) -> None: ...
+def latency_stop(gic: Gic) -> None: ...
+def latency_time(gic: Gic, now: int | None = None) -> int | None: ...
+def latency_bins(gic: Gic) -> numpy.typing.NDArray[numpy.uint64] | None: ...
 def run_batch(
     gic: Gic,
     kind: int,
     group: int,
     inputs: tuple[numpy.typing.NDArray[Any], ...],
     results: tuple[numpy.typing.NDArray[Any], ...],
-    /,
 ) -> tuple[int, str | None]: ...
-def finish_batch(gic: Gic, error: BaseException | None, /) -> None: ...
-def register_encoding(reg: _Register, /) -> int: ...
+def finish_batch(gic: Gic, error: BaseException | None) -> None: ...
+def register_encoding(reg: _Register) -> int: ...
 def saved_names() -> dict[str, tuple[int, int, str]]:
     """The saved arrays by name: (bytes of an element, elements a record, what the records are)."""
 
@@ -257,45 +264,46 @@ class Gic:
         size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
         secure : a Secure access; None means the Security state of PE `pe`.
         pe : PE index of the requester, 0..num_pe-1.
+        device_id : DeviceID of the requester, 32 bits, which a write of GITS_TRANSLATER needs.
 
         Raises
         ------
         ConfigError : there is no such PE.
         """
 
-    def frame_read(self, frame: int, offset: int, size: int = 4, secure: bool | None = None, index: int = 0) -> int:
-        """Read `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`.
+    def frame_read(self, frame: _Frame, offset: int, size: int = 4, secure: bool | None = None, index: int = 0) -> int:
+        """Read `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS.
 
         Parameters
         ----------
-        frame : `gicv3.Frame.GICD`, `RD` or `SGI`.
+        frame : a `gicv3.Frame`, its int, or its name.
         offset : 32 bits; 0x10000 and above is a bad access.
         size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
-        secure : a Secure access; None means the Security state of PE `index`.
-        index : PE index, 0..num_pe-1.
+        secure : a Secure access; None means the Security state of PE `index`, or of PE 0 for GITS.
+        index : PE index, 0..num_pe-1; for GITS and GITS_TRANS an ITS, 0..its-1.
 
         Raises
         ------
-        ConfigError : there is no such frame or PE.
+        ConfigError : there is no such frame, PE or ITS.
         """
 
     def frame_write(
-        self, frame: int, offset: int, value: int, size: int = 4, secure: bool | None = None, index: int = 0
+        self, frame: _Frame, offset: int, value: int, size: int = 4, secure: bool | None = None, index: int = 0
     ) -> None:
-        """Write `size` bytes at an offset of a frame; RD and SGI frames are those of PE `index`.
+        """Write `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS.
 
         Parameters
         ----------
-        frame : `gicv3.Frame.GICD`, `RD` or `SGI`.
+        frame : a `gicv3.Frame`, its int, or its name.
         offset : 32 bits; 0x10000 and above is a bad access.
         value : 64 bits, of which the low 8 * `size` count.
         size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
-        secure : a Secure access; None means the Security state of PE `index`.
-        index : PE index, 0..num_pe-1.
+        secure : a Secure access; None means the Security state of PE `index`, or of PE 0 for GITS.
+        index : PE index, 0..num_pe-1; for GITS and GITS_TRANS an ITS, 0..its-1.
 
         Raises
         ------
-        ConfigError : there is no such frame or PE.
+        ConfigError : there is no such frame, PE or ITS.
         """
 
     # System registers
@@ -310,7 +318,7 @@ class Gic:
 
         Raises
         ------
-        ConfigError : there is no such PE, the name is unknown, or the encoding is out of range.
+        ConfigError : there is no such PE, or the encoding is out of range; `RegisterError` if the name is unknown.
         """
 
     def sysreg_write(self, pe: int, reg: _Register, value: int) -> None:
@@ -324,7 +332,7 @@ class Gic:
 
         Raises
         ------
-        ConfigError : there is no such PE, the name is unknown, or the encoding is out of range.
+        ConfigError : there is no such PE, or the encoding is out of range; `RegisterError` if the name is unknown.
         """
 
     def _sysreg_access(self, pe: int, reg: _Register, value: int | None) -> tuple[int, int]: ...

@@ -1,4 +1,5 @@
-# cython: language_level=3, cdivision=True, wraparound=False, embedsignature=False, binding=False
+# cython: language_level=3, cdivision=True, wraparound=False, binding=False
+# cython: embedsignature=True, embedsignature.format=clinic
 """The GICv3 core: state in contiguous arrays, affinity lookup, registers and the delivery path.
 
 This file is the umbrella of one extension: the parts under core/ are included below, each depending only on those
@@ -19,8 +20,8 @@ from operator import index as as_index
 
 import numpy
 
-from gicv3.errors import ConfigError, GicError, SnapshotError
-from gicv3.registers import REGISTERS, SYSREGS, SysReg, encode
+from gicv3.errors import ConfigError, GicError, RegisterError, SnapshotError
+from gicv3.registers import REGISTERS, SYSREGS, Frame, SysReg, encode
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
@@ -84,10 +85,13 @@ include "core/batch.pxi"
 
 
 cdef class Gic:
-    """The core's object; embedders use its subclass `gicv3.GICv3`, where every method is documented.
+    """Distributor, redistributors and CPU interfaces of one GICv3.
 
-    Thread safety: what changes state takes the GIC's lock, and callbacks run after it is released; what reads one word
-    (lines, counters) does not need it. Callbacks may run in the thread of another call that is draining already.
+    A guest's mistakes never raise: its bad accesses read 0, are ignored and counted (`totals`). An embedder's mistakes
+    raise `ConfigError` with the value and the limit, and change nothing.
+
+    Thread safety: every method may be called from any thread. One that changes state holds the GIC's lock meanwhile,
+    then runs `on_line` without it; while one thread runs callbacks, the changes that others make are told by it, too.
     """
 
     def __cinit__(self, config=None, *_args, **_kwargs):
@@ -278,7 +282,7 @@ cdef class Gic:
 
     @property
     def handle(self):
-        """Address of this GIC for the functions of `gicv3.h`; good while this object lives."""
+        """Address of this GIC for the functions of ``gicv3.h``; good while this object lives."""
         return <size_t><void *>self
 
     cdef void c_msi(self, uint32_t its, uint32_t device, uint32_t event) noexcept nogil:
@@ -354,7 +358,16 @@ cdef class Gic:
 
     @property
     def on_line(self):
-        """Callable (pe, line, level) run for each line that changed, after the state is final; or None."""
+        """Callable (pe, line, level) run for each line that changed, after the state is final; or None.
+
+        It may call any method of this GIC; the changes it makes are told when it has returned. When calls raise, the
+        rest still run; then the exception is raised again from the method that caused the change, several together as
+        an ExceptionGroup. Setting it tells nothing of what changed before.
+
+        Raises
+        ------
+        ConfigError : set to something that is neither callable nor None.
+        """
         return self._on_line
 
     @on_line.setter
@@ -368,7 +381,12 @@ cdef class Gic:
         del before
 
     def changed(self):
-        """PEs whose lines moved since the last call, each once."""
+        """PEs whose lines moved since the last call, each once.
+
+        Returns
+        -------
+        PE indexes in the order of their first change; a PE whose lines moved and moved back is among them.
+        """
         cdef u32 count, i
         cdef u32 *polled = <u32 *>malloc(self.s.num_pe * sizeof(u32))
         if polled == NULL:
@@ -386,20 +404,48 @@ cdef class Gic:
         return memory_array(self, &self.s.pe[0].lines, self.s.num_pe, 1, sizeof(PeState))
 
     def line(self, pe):
-        """The output lines of one PE as a `Line` value's int."""
+        """Output lines of one PE as an int of `Line` bits.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         return self.s.pe[arg_pe(self, pe)].lines
 
     # --- inputs ---------------------------------------------------------------------------------------------------
 
     def set_spi(self, intid, bint level):
-        """Drive the input wire of an SPI; a rising edge latches if it is edge-triggered."""
+        """Drive the input wire of an SPI; a rising edge latches if it is edge-triggered.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+        level : the wire's level from now on.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
         cdef u32 slot = arg_spi(self, intid)
         with self.mutex:
             spi_set_line(self.s, slot, level)
         self.drain()
 
     def pulse_spi(self, intid):
-        """Raise and lower the input wire of an SPI: one edge."""
+        """Raise and lower the input wire of an SPI: one edge if it was low, none if it was high; it ends low.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
         cdef u32 slot = arg_spi(self, intid)
         with self.mutex:
             spi_set_line(self.s, slot, True)
@@ -407,7 +453,18 @@ cdef class Gic:
         self.drain()
 
     def set_ppi(self, pe, intid, bint level):
-        """Drive the input wire of a PPI; a rising edge latches if it is edge-triggered."""
+        """Drive the input wire of a PPI; a rising edge latches if it is edge-triggered.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+        level : the wire's level from now on.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
@@ -415,7 +472,17 @@ cdef class Gic:
         self.drain()
 
     def pulse_ppi(self, pe, intid):
-        """Raise and lower the input wire of a PPI: one edge."""
+        """Raise and lower the input wire of a PPI: one edge if it was low, none if it was high; it ends low.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef u32 slot = arg_ppi(self, intid)
         with self.mutex:
@@ -424,12 +491,31 @@ cdef class Gic:
         self.drain()
 
     def spi_line(self, intid):
-        """Level of an SPI's input wire."""
+        """Level of an SPI's input wire.
+
+        Parameters
+        ----------
+        intid : an implemented SPI: 32..31+spis, or 4096..4095+espis.
+
+        Raises
+        ------
+        ConfigError : `intid` is no implemented SPI.
+        """
         cdef u32 slot = arg_spi(self, intid)
         return bool(self.s.shared[slot >> 5].line >> (slot & 31) & 1)
 
     def ppi_line(self, pe, intid):
-        """Level of a PPI's input wire."""
+        """Level of a PPI's input wire.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        intid : an implemented PPI: 16..31, or 1056..1055+eppis.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `intid` is no implemented PPI.
+        """
         cdef PeState *p = &self.s.pe[arg_pe(self, pe)]
         cdef u32 slot = arg_ppi(self, intid)
         return bool(private_word(self.s, p, slot >> 5).line >> (slot & 31) & 1)
@@ -437,7 +523,19 @@ cdef class Gic:
     # --- memory-mapped registers ----------------------------------------------------------------------------------
 
     def mmio_read(self, address, size=4, secure=None, pe=0):
-        """Read `size` bytes at a physical address; a bad access reads 0 and is counted."""
+        """Read `size` bytes at a physical address; a bad access reads 0 and is counted.
+
+        Parameters
+        ----------
+        address : physical address, 64 bits; outside every frame is a bad access.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `pe`.
+        pe : PE index of the requester, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
         cdef u32 width = <u32>arg_unsigned(size, UINT32_MAX, "size")
@@ -448,7 +546,21 @@ cdef class Gic:
         return value
 
     def mmio_write(self, address, value, size=4, secure=None, pe=0, device_id=0):
-        """Write `size` bytes at a physical address; a bad access is ignored and counted."""
+        """Write `size` bytes at a physical address; a bad access is ignored and counted.
+
+        Parameters
+        ----------
+        address : physical address, 64 bits; outside every frame is a bad access.
+        value : 64 bits, of which the low 8 * `size` count.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `pe`.
+        pe : PE index of the requester, 0..num_pe-1.
+        device_id : DeviceID of the requester, 32 bits, which a write of GITS_TRANSLATER needs.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         cdef u32 device = <u32>arg_unsigned(device_id, UINT32_MAX, "device_id")
         cdef bint is_secure = arg_secure(self, secure, arg_pe(self, pe))
         cdef u64 place = arg_unsigned(address, UINT64_MAX, "address")
@@ -461,7 +573,20 @@ cdef class Gic:
         self.drain()
 
     def frame_read(self, frame, offset, size=4, secure=None, index=0):
-        """Read `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS."""
+        """Read `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS.
+
+        Parameters
+        ----------
+        frame : a `gicv3.Frame`, its int, or its name.
+        offset : 32 bits; 0x10000 and above is a bad access.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `index`, or of PE 0 for GITS.
+        index : PE index, 0..num_pe-1; for GITS and GITS_TRANS an ITS, 0..its-1.
+
+        Raises
+        ------
+        ConfigError : there is no such frame, PE or ITS.
+        """
         cdef u32 which = arg_frame(frame)
         cdef u32 number = arg_frame_index(self, which, index)
         cdef bint is_secure = arg_secure(self, secure, number if which < FRAME_GITS else 0)
@@ -474,7 +599,21 @@ cdef class Gic:
         return value
 
     def frame_write(self, frame, offset, value, size=4, secure=None, index=0):
-        """Write `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS."""
+        """Write `size` bytes at an offset of a frame: of PE `index` for RD and SGI, of ITS `index` for GITS.
+
+        Parameters
+        ----------
+        frame : a `gicv3.Frame`, its int, or its name.
+        offset : 32 bits; 0x10000 and above is a bad access.
+        value : 64 bits, of which the low 8 * `size` count.
+        size : bytes, 1, 2, 4 or 8 where the register allows it; any other is a bad access.
+        secure : a Secure access; None means the Security state of PE `index`, or of PE 0 for GITS.
+        index : PE index, 0..num_pe-1; for GITS and GITS_TRANS an ITS, 0..its-1.
+
+        Raises
+        ------
+        ConfigError : there is no such frame, PE or ITS.
+        """
         cdef u32 which = arg_frame(frame)
         cdef u32 number = arg_frame_index(self, which, index)
         cdef bint is_secure = arg_secure(self, secure, number if which < FRAME_GITS else 0)
@@ -488,7 +627,17 @@ cdef class Gic:
     # --- system registers -----------------------------------------------------------------------------------------
 
     def sysreg_read(self, pe, reg):
-        """Read a system register as software on the PE; 0 when the access is UNDEFINED or trapped."""
+        """Read a system register as software on the PE; 0 when the access is UNDEFINED or trapped.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1, whose context decides.
+        reg : `gicv3.SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or the encoding is out of range; `RegisterError` if the name is unknown.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
         cdef u64 value = 0
@@ -498,7 +647,18 @@ cdef class Gic:
         return value
 
     def sysreg_write(self, pe, reg, value):
-        """Write a system register as software on the PE; ignored when the access is UNDEFINED or trapped."""
+        """Write a system register as software on the PE; ignored when the access is UNDEFINED or trapped.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1, whose context decides.
+        reg : `gicv3.SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
+        value : 64 bits.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or the encoding is out of range; `RegisterError` if the name is unknown.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef u32 encoding = arg_register(reg)
         cdef u64 data = arg_unsigned(value, UINT64_MAX, "value")
@@ -550,35 +710,91 @@ cdef class Gic:
         return its_errors_of(self, its)
 
     def lpi_pending(self, pe):
-        """INTIDs of the LPIs that are pending at a PE, enabled or not, in order."""
+        """INTIDs of the LPIs that are pending at a PE, enabled or not, in order.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         return lpi_pending_of(self, pe)
 
     # --- hotplug --------------------------------------------------------------------------------------------------
 
     @property
     def num_pe(self):
-        """Number of PEs, accessible or not."""
+        """Number of PEs, accessible or not: 1..65536."""
         return self.s.num_pe
 
     def proc_num(self, mpidr):
-        """PE with this affinity (MPIDR form), or -1; O(1)."""
-        cdef object number = as_index(mpidr)
+        """PE with this affinity, or -1; O(1) at any number and assignment of affinities.
+
+        Parameters
+        ----------
+        mpidr : affinity in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0; any other bit set finds no PE.
+        """
+        cdef object number = arg_index(mpidr, "mpidr")
         return self.c_proc_num(number) if 0 <= number <= UINT64_MAX else -1
 
     def affinity(self, pe):
-        """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0."""
+        """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         return affinity_unpack(self.s.cold[arg_pe(self, pe)].affinity)
 
     def is_accessible(self, pe):
-        """True while the PE's CPU interface may be used: a vCPU is plugged there."""
+        """True while the PE's CPU interface may be used: a vCPU is plugged there.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         return self.s.pe[arg_pe(self, pe)].flags & PE_ACCESSIBLE != 0
 
     def cpu(self, pe):
-        """The object given to `set_cpustate` when a vCPU was plugged at this PE, or None."""
+        """The object given to `set_cpustate` when a vCPU was plugged at this PE, or None.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         return self._cpus[arg_pe(self, pe)]
 
     def set_cpustate(self, pe, cpu, bint accessible):
-        """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE."""
+        """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE.
+
+        An unplugged PE drives no line; its redistributor, CPU interface and context are as after a reset, its PPI wires
+        low, and its redistributor's registers still work. SGIs sent to it are dropped and counted. SPIs routed to it
+        stay pending for the next vCPU; one that was active on it stays active in the Distributor.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        cpu : the embedder's object for the vCPU, kept until it is unplugged, or None.
+        accessible : the CPU interface may be used from now on.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         cdef u32 index = arg_pe(self, pe)
         if not accessible:
             self._cpus[index] = None
@@ -589,9 +805,21 @@ cdef class Gic:
         self.drain()
 
     def set_accessible_range(self, first, count, bint accessible):
-        """`set_cpustate` without an object for PEs first .. first+count-1: how a machine marks its absent slots."""
+        """`set_cpustate` without an object for `count` PEs from `first`: how a machine marks its absent slots.
+
+        Parameters
+        ----------
+        first : first PE index, 0..num_pe-1.
+        count : number of PEs, 0..num_pe-first.
+        accessible : their CPU interfaces may be used from now on.
+
+        Raises
+        ------
+        ConfigError : the range leaves 0..num_pe-1.
+        """
         cdef u32 start = arg_pe(self, first)
         cdef u32 pe
+        count = arg_index(count, "count")
         if count < 0 or start + count > self.s.num_pe:
             raise ConfigError(f"first + count must be at most {self.s.num_pe}, got {first} + {count}")
         if not accessible:
@@ -606,6 +834,14 @@ cdef class Gic:
         """All state of one PE: redistributor, wires, CPU interface, context, accessibility; not the vCPU object.
 
         Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
         """
         cdef SavedPe saved = SavedPe.__new__(SavedPe)
         saved.index = arg_pe(self, pe)
@@ -616,7 +852,18 @@ cdef class Gic:
         return saved
 
     def restore_pe(self, pe, SavedPe saved not None):
-        """Put back what `save_pe` gave; makes no edge. ConfigError when it is another PE's or another GIC's."""
+        """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+        saved : what `save_pe` returned.
+
+        Raises
+        ------
+        ConfigError : there is no such PE, or `saved` is another PE's or another GIC's.
+        TypeError : `saved` is nothing that `save_pe` gave.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef PeState *p = &self.s.pe[index]
         cdef PeState before
@@ -641,7 +888,16 @@ cdef class Gic:
         self.drain()
 
     def savepoint(self, SavePoint point=None):
-        """All state as raw memory, for `rewind` while the process lives; a `point` given is filled anew."""
+        """All state as raw memory, in the time of a copy: for fuzzers and for undo, while the process lives.
+
+        Parameters
+        ----------
+        point : an earlier save point to be filled anew, which saves an allocation; or None.
+
+        Raises
+        ------
+        MemoryError : there is no memory for it.
+        """
         saved_guard(self)
         if point is None:
             point = SavePoint.__new__(SavePoint)
@@ -651,7 +907,19 @@ cdef class Gic:
         return point
 
     def rewind(self, SavePoint point not None):
-        """Put back what `savepoint` gave, counters included; makes no edge. ConfigError for one of another GIC."""
+        """Bring the state of a save point back, in the time of a copy. Counters and the strict log go back with it.
+
+        No edge is made. Callbacks are told of the lines that differ. The objects given to `set_cpustate` stay.
+
+        Parameters
+        ----------
+        point : from `savepoint` of this GIC, or of one with an equal configuration.
+
+        Raises
+        ------
+        ConfigError : it is of a GIC with another configuration; nothing has changed.
+        MemoryError : there is no memory; nothing has changed.
+        """
         if point.config is not self.config and point.config != self.config:
             raise ConfigError("point must be a save point of a GIC with this configuration, got another's")
         saved_guard(self)
@@ -692,7 +960,16 @@ cdef class Gic:
             self.c_trace_time(time)
 
     def reset_cpuif(self, pe):
-        """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`."""
+        """Cold reset of one PE's CPU interface: its ICC registers and the context from `set_context`.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         cdef u32 index = arg_pe(self, pe)
         with self.mutex:
             cpuif_reset(self.s, index)
@@ -707,7 +984,12 @@ cdef class Gic:
     # --- inspection -----------------------------------------------------------------------------------------------
 
     def check(self):
-        """Verify every invariant by full recomputation; GicError names the first that is broken."""
+        """Verify every invariant by full recomputation: O(PEs + SPIs), for tests.
+
+        Raises
+        ------
+        GicError : an invariant is broken; the text names the first, with its PE and INTID.
+        """
         cdef Failure failure
         cdef u32 rule
         with self.mutex:
@@ -723,7 +1005,16 @@ cdef class Gic:
             raise GicError(f"invariant {rule} broken at {', '.join(where) or 'the GIC'}: {_INVARIANTS[rule]}")
 
     def counters(self, pe):
-        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}."""
+        """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}, and "lpi" with LPIs.
+
+        Parameters
+        ----------
+        pe : PE index, 0..num_pe-1.
+
+        Raises
+        ------
+        ConfigError : there is no such PE.
+        """
         cdef u32 index = arg_pe(self, pe)
         cdef PeState *p = &self.s.pe[index]
         cdef PeStats *whole = &self.s.stats[index]
@@ -734,7 +1025,16 @@ cdef class Gic:
         return counts
 
     def totals(self):
-        """Counts of the whole GIC: {"bad_access": ..., "sgi_dropped": ...}."""
+        """Counts of the whole GIC: {"bad_access", "sgi_dropped"}, and with LPIs three more.
+
+        Returns
+        -------
+        bad_access : accesses of memory that hit no register, or one with a wrong size, alignment or direction.
+        sgi_dropped : SGIs sent to a PE without a vCPU.
+        lpi_discarded : LPIs for a redistributor that has them disabled, or whose tables end before their INTID.
+        lpi_lost : pending LPIs that a bad pending table, or the host's want of memory, has cost.
+        lpi_table_faults : LPI tables, or bytes of them, that are not in guest memory.
+        """
         counts = {"bad_access": self.s.bad_access, "sgi_dropped": self.s.sgi_dropped}
         if self.s.lpi != NULL:
             counts |= {"lpi_discarded": self.s.lpi_discarded, "lpi_lost": self.s.lpi_lost,
@@ -742,11 +1042,22 @@ cdef class Gic:
         return counts
 
     def state_digest(self):
-        """A digest of all architectural state: equal for equal state, whatever history led to it."""
+        """A digest of all architectural state: equal for equal state, whatever history led to it.
+
+        Returns
+        -------
+        16 bytes, to compare inside one process.
+        """
         return digest_of(self)
 
     def memory_use(self):
-        """Core memory in bytes: {"per_pe": ..., "fixed": ...}; the pools in "fixed" are touched only when used."""
+        """Core memory in bytes: {"per_pe", "fixed"}.
+
+        Returns
+        -------
+        per_pe : of every PE, its part of the affinity table included.
+        fixed : of the GIC whatever its number of PEs; pools in it are touched only when used.
+        """
         cdef GicState *s = self.s
         # records, notified, lists
         cdef size_t each = sizeof(PeState) + sizeof(PeCold) + sizeof(PeStats) + 1 + 3 * sizeof(u32)
@@ -761,7 +1072,16 @@ cdef class Gic:
         return {"per_pe": per_pe / s.num_pe, "fixed": fixed}
 
     def step(self, steps=1):
-        """Let `steps` units of settling time pass for RWP, UWP and ChildrenAsleep (`GICv3Config.settle_steps`)."""
+        """Let settling time pass for RWP, UWP and ChildrenAsleep (`GICv3Config.settle_steps`).
+
+        Parameters
+        ----------
+        steps : units of time, 0..0xffffffff.
+
+        Raises
+        ------
+        ConfigError : `steps` is out of range.
+        """
         cdef u32 count = <u32>arg_unsigned(steps, UINT32_MAX, "steps")
         with self.mutex:
             gic_step(self.s, count)

@@ -24,6 +24,12 @@ class BatchError(ConfigError):
         self.results = results
 
 
+class RegisterError(ConfigError, KeyError):
+    """No register has this name, or it has no element of this index; a KeyError, too, as from any mapping."""
+
+    __str__ = Exception.__str__  # KeyError's quotes the text
+
+
 class HotplugError(GicError, RuntimeError):
     """A plug or unplug was refused or failed; the machine is as it was before."""
 

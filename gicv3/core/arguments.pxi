@@ -1,22 +1,30 @@
 # What an embedder passes in: converted, checked, and refused with the value and the limit in the text.
 
+cdef object arg_index(object value, str name):
+    """The int that an integer of another type stands for; floats are a TypeError, as for any index in Python."""
+    try:
+        return as_index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
 cdef u64 arg_unsigned(object value, u64 limit, str name) except? 0xFFFFFFFFFFFFFFFFULL:
-    """An integer in 0..limit; floats are a TypeError, as for any index in Python."""
-    cdef object number = value if isinstance(value, int) else as_index(value)
+    """An integer in 0..limit."""
+    cdef object number = value if isinstance(value, int) else arg_index(value, name)
     if not 0 <= number <= limit:
         raise ConfigError(f"{name} must be in 0..{limit:#x}, got {value}")
     return number
 
 
 cdef inline u32 arg_pe(Gic gic, pe) except? 0xFFFFFFFF:
-    cdef object number = pe if isinstance(pe, int) else as_index(pe)
+    cdef object number = pe if isinstance(pe, int) else arg_index(pe, "pe")
     if not 0 <= number < gic.s.num_pe:
         raise ConfigError(f"pe must be in 0..{gic.s.num_pe - 1}, got {pe}")
     return number
 
 
 cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef object number = intid if isinstance(intid, int) else as_index(intid)
+    cdef object number = intid if isinstance(intid, int) else arg_index(intid, "intid")
     cdef u32 slot = shared_slot(gic.s, <u32>number) if 0 <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         raise ConfigError(f"intid must be an implemented SPI ({spi_ranges(gic)}), got {intid}")
@@ -24,7 +32,7 @@ cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
 
 
 cdef u32 arg_ppi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef object number = intid if isinstance(intid, int) else as_index(intid)
+    cdef object number = intid if isinstance(intid, int) else arg_index(intid, "intid")
     cdef u32 slot = private_slot(gic.s, <u32>number) if NUM_SGI <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         more = f" or 1056..{1055 + gic.s.num_eppi}" if gic.s.num_eppi else ""
@@ -46,14 +54,18 @@ cdef bint arg_secure(Gic gic, secure, u32 pe) except -1:
 
 
 cdef u32 arg_frame(frame) except? 0xFFFFFFFF:
-    cdef object number = frame if isinstance(frame, int) else as_index(frame)
+    cdef object number = frame
+    if isinstance(frame, str):
+        number = Frame.__members__.get(frame, -1)
+    elif not isinstance(frame, int):
+        number = arg_index(frame, "frame")
     if not 0 <= number < NUM_FRAMES:
-        raise ConfigError(f"frame must be GICD, RD, SGI, GICM, GITS or GITS_TRANS (0..5), got {frame}")
+        raise ConfigError(f"frame must be GICD, RD, SGI, GICM, GITS or GITS_TRANS (0..5), got {frame!r}")
     return number
 
 
 cdef u32 arg_its(Gic gic, its) except? 0xFFFFFFFF:
-    cdef object number = its if isinstance(its, int) else as_index(its)
+    cdef object number = its if isinstance(its, int) else arg_index(its, "its")
     if not 0 <= number < gic.s.num_its:
         raise ConfigError(f"its must be below {gic.s.num_its}, the number of ITSs, got {its}")
     return number
@@ -70,11 +82,13 @@ cdef u32 arg_register(reg) except? 0xFFFFFFFF:
         return <u32>reg
     if isinstance(reg, str):
         if reg not in SysReg.__members__:
-            raise ConfigError(f"unknown system register {reg!r}")
+            raise RegisterError(f"unknown system register {reg!r}")
         return <u32>SysReg[reg]
     if isinstance(reg, tuple) and len(reg) == 5:
         for value, limit in zip(reg, (3, 7, 15, 15, 7)):
-            if not 0 <= value <= limit:
+            if not 0 <= arg_index(value, "each of (op0, op1, CRn, CRm, op2)") <= limit:
                 raise ConfigError(f"(op0, op1, CRn, CRm, op2) must be within (3, 7, 15, 15, 7), got {reg}")
         return <u32>encode(*reg)
+    if hasattr(type(reg), "__index__"):
+        return arg_register(int(as_index(reg)))
     raise ConfigError(f"a register is a SysReg, a name or (op0, op1, CRn, CRm, op2), got {reg!r}")

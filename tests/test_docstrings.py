@@ -1,0 +1,49 @@
+"""What help() and inspect tell of the compiled core: the same as its stub."""
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gicv3
+from gicv3 import Gic, Line, _core
+
+_STUB = ast.parse((Path(gicv3.__file__).parent / "_core.pyi").read_text(encoding="utf-8"))
+_CLASSES = {node.name: node for node in _STUB.body if isinstance(node, ast.ClassDef)}
+_METHODS = {node.name: node for node in reversed(_CLASSES["Gic"].body)  # the getter, not the setter
+            if isinstance(node, ast.FunctionDef) and node.name != "__new__"}
+_PUBLIC = sorted(name for name in _METHODS if not name.startswith("_"))
+_CALLED = sorted(name for name in _PUBLIC if callable(vars(Gic)[name]))
+
+
+@pytest.mark.parametrize("name", [name for name in _PUBLIC if name != "config"])
+def test_help_of_a_method_is_what_the_stub_says(name: str) -> None:
+    assert inspect.getdoc(getattr(Gic, name)) == ast.get_docstring(_METHODS[name])
+
+
+@pytest.mark.parametrize("name", ["Gic", "Line", "SavePoint", "SavedPe"])
+def test_help_of_a_class_is_what_the_stub_says(name: str) -> None:
+    assert inspect.getdoc(getattr(_core, name)) == ast.get_docstring(_CLASSES[name])
+
+
+@pytest.mark.parametrize("name", _CALLED)
+def test_a_signature_is_that_of_the_stub(name: str) -> None:
+    arguments = _METHODS[name].args
+    defaults: list[Any] = [inspect.Parameter.empty] * (len(arguments.args) - len(arguments.defaults))
+    defaults += [ast.literal_eval(value) for value in arguments.defaults]
+    shown = inspect.signature(getattr(Gic, name)).parameters.values()
+    assert [(p.name, p.default) for p in shown] == [(a.arg, d) for a, d in zip(arguments.args, defaults, strict=True)]
+
+
+@pytest.mark.parametrize("name", _CALLED)
+def test_a_docstring_describes_every_parameter(name: str) -> None:
+    described = inspect.getdoc(getattr(Gic, name)) or ""
+    missing = [a.arg for a in _METHODS[name].args.args[1:] if f"\n{a.arg} : " not in described]
+    assert missing == []
+
+
+def test_every_output_line_is_described() -> None:
+    described = {word for row in (inspect.getdoc(Line) or "").splitlines() for word in row.split(" : ")[0].split(", ")}
+    assert {line.name for line in Line} <= described
