@@ -65,10 +65,12 @@ include "core/its.pxi"
 include "core/mmio.pxi"
 include "core/work.pxi"
 include "core/hotplug.pxi"
+include "core/configure.pxi"
 include "core/check.pxi"
 include "core/check_lpi.pxi"
 include "core/arguments.pxi"
 include "core/mapping.pxi"
+include "core/inspection.pxi"
 include "core/findings.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
@@ -95,7 +97,6 @@ cdef class Gic:
     """
 
     def __cinit__(self, config=None, *_args, **_kwargs):
-        cdef u32 i
         if type(config).__name__ != "GICv3Config":
             raise TypeError(f"GICv3 takes one GICv3Config, got {config!r}")
         self.s = <GicState *>zalloc(sizeof(GicState))
@@ -105,77 +106,7 @@ cdef class Gic:
         self._cpus = [None] * config.num_pe
         self._buffers = {}
         self._callbacks = {}
-        cdef GicState *s = self.s
-        s.num_pe = config.num_pe
-        s.num_spi = config.spis
-        s.num_espi = config.espis
-        s.num_eppi = config.eppis
-        s.prio_bits = config.priority_bits
-        s.prebits = min(s.prio_bits, 7)
-        s.prio_mask = <u8>(0xFF << (8 - s.prio_bits))
-        s.ap_words = 1 if s.prebits <= 5 else 1 << (s.prebits - 5)
-        s.level_shift = 8 - s.prio_bits
-        s.level_words = max(1, (2 << s.prio_bits) // 64)
-        s.id_bits = config.id_bits
-        s.gate_rule = config.hpp_rule == "gate"
-        s.apr_by_bpr = config.apr_rule == "bpr"
-        s.aff3 = config.aff3
-        s.tie_flip = 0xFFFFFFFFU if config.tie == "highest" else 0
-        s.unknown_route_first = config.unknown_route == "first"
-        s.strict_on = config.strict
-        s.settle_steps = config.settle_steps
-        s.lpi_live = config.lpi_config == "live"
-        s.num_its = config.its
-        s.device_bits = config.device_bits
-        s.event_bits = config.event_bits
-        s.collection_bits = config.collection_bits
-        s.pta = config.pta
-        s.its_stall = config.its_errors == "stall"
-        s.its_umsi_spi = config.its_umsi_spi or 0
-        for i in range(3):
-            s.its_entry_size[i] = config.its_entry_sizes[i]
-        s.iidr = config.iidr
-        for i in range(32):      # an ITS differs from the Distributor in its first byte alone
-            s.pidr[i // 8][i % 8] = 0x94 if i == 24 else config.pidr[i // 8 % 3][i % 8]
-        s.dist_base = config.dist_base
-        s.message_base = config.message_frame or 0
-        s.num_region = len(config.regions)
-        for name, bit in _FEATURES.items():
-            if name and config.has(name):
-                s.features |= <u32>bit
-        sysreg_configure(s)
-        self.notified = <u8 *>zalloc(s.num_pe)
-        if self.notified == NULL or not state_alloc(s):
-            raise MemoryError
-        first = 0
-        placed = []
-        for base, count in config.regions:
-            placed.append((base, first, count))
-            first += count
-        if first != s.num_pe or len(placed) != s.num_region:
-            raise ConfigError(f"redist_regions must hold {s.num_pe} PEs, got {first}")
-        for i, (base, first, count) in enumerate(sorted(placed)):
-            s.region[i].base = base
-            s.region[i].first = first
-            s.region[i].count = count
-            s.pe[first + count - 1].flags |= PE_LAST
-        for i, base in enumerate(config.its_frames):
-            s.its[i].base = base
-        affinities = config.affinities
-        for i in range(s.num_pe):
-            if affinities is None:       # 16 PEs a cluster, carrying upwards
-                s.cold[i].affinity = (i & 15) | (i >> 4) << 8
-            else:
-                s.cold[i].affinity = affinity_pack(affinities[i])
-            if not affinity_add(s, i):
-                raise ConfigError(f"affinities must be distinct, got {affinities[i]:#x} twice")
-            s.pe[i].hpp = INTID_NONE
-            cpuif_reset_fields(s, &s.pe[i])
-            cpuif_default_context(s, &s.pe[i])
-            pe_accessible_bit(s, i, True)
-        s.marks_wanted = MARK_POLL
-        plain_configure(s)
-        gic_reset(s)
+        gic_configure(self, config)
 
     def __dealloc__(self):
         if self.s != NULL:
@@ -843,13 +774,7 @@ cdef class Gic:
         ------
         ConfigError : there is no such PE.
         """
-        cdef SavedPe saved = SavedPe.__new__(SavedPe)
-        saved.index = arg_pe(self, pe)
-        saved.gic = self
-        with self.mutex:
-            saved.hot = self.s.pe[saved.index]
-            saved.cold = self.s.cold[saved.index]
-        return saved
+        return pe_save(self, pe)
 
     def restore_pe(self, pe, SavedPe saved not None):
         """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
@@ -864,27 +789,7 @@ cdef class Gic:
         ConfigError : there is no such PE, or `saved` is another PE's or another GIC's.
         TypeError : `saved` is nothing that `save_pe` gave.
         """
-        cdef u32 index = arg_pe(self, pe)
-        cdef PeState *p = &self.s.pe[index]
-        cdef PeState before
-        if saved.gic is not self or saved.index != index:
-            raise ConfigError(f"saved must come from save_pe of PE {pe} of this GIC, got PE {saved.index}'s"
-                              f"{'' if saved.gic is self else ' of another GIC'}")
-        with self.mutex:
-            before = p[0]
-            p[0] = saved.hot
-            self.s.cold[index] = saved.cold
-            # what the rest of the GIC knows of this PE is not the PE's to bring back
-            memcpy(&p.spi_q[0], &before.spi_q[0], sizeof(p.spi_q))
-            memcpy(&p.raised[0], &before.raised[0], sizeof(p.raised))
-            memcpy(&p.acked[0], &before.acked[0], sizeof(p.acked))
-            p.marks = before.marks
-            p.lines = before.lines
-            p.flags = p.flags & <u8>~PE_HAS_LPI | before.flags & PE_HAS_LPI
-            pe_accessible_bit(self.s, index, p.flags & PE_ACCESSIBLE != 0)
-            if self.s.cold[index].rwp_left or self.s.cold[index].uwp_left or self.s.cold[index].waker_left:
-                pe_settling(self.s, index)
-            pe_recompute(self.s, index)
+        pe_restore(self, pe, saved)
         self.drain()
 
     def savepoint(self, SavePoint point=None):
@@ -990,19 +895,7 @@ cdef class Gic:
         ------
         GicError : an invariant is broken; the text names the first, with its PE and INTID.
         """
-        cdef Failure failure
-        cdef u32 rule
-        with self.mutex:
-            rule = state_check(self.s, &failure)
-            if not rule:
-                rule = check_lpis(self.s, &failure)
-        if rule == CHECK_NO_MEMORY:
-            raise MemoryError
-        if rule:
-            where = [] if failure.pe == NO_PE else [f"PE {failure.pe}"]
-            if failure.intid != INTID_NONE:
-                where.append(f"INTID {failure.intid}")
-            raise GicError(f"invariant {rule} broken at {', '.join(where) or 'the GIC'}: {_INVARIANTS[rule]}")
+        check_raise(self)
 
     def counters(self, pe):
         """Interrupts that a PE has acknowledged since construction: {"sgi", "ppi", "spi"}, and "lpi" with LPIs.
@@ -1015,14 +908,7 @@ cdef class Gic:
         ------
         ConfigError : there is no such PE.
         """
-        cdef u32 index = arg_pe(self, pe)
-        cdef PeState *p = &self.s.pe[index]
-        cdef PeStats *whole = &self.s.stats[index]
-        counts = {"sgi": whole.acked[STAT_SGI] + p.acked[STAT_SGI], "ppi": whole.acked[STAT_PPI] + p.acked[STAT_PPI],
-                  "spi": whole.acked[STAT_SPI] + p.acked[STAT_SPI]}
-        if self.s.lpi != NULL:
-            counts["lpi"] = whole.acked[STAT_LPI]
-        return counts
+        return counters_of(self, pe)
 
     def totals(self):
         """Counts of the whole GIC: {"bad_access", "sgi_dropped"}, and with LPIs three more.
@@ -1035,11 +921,7 @@ cdef class Gic:
         lpi_lost : pending LPIs that a bad pending table, or the host's want of memory, has cost.
         lpi_table_faults : LPI tables, or bytes of them, that are not in guest memory.
         """
-        counts = {"bad_access": self.s.bad_access, "sgi_dropped": self.s.sgi_dropped}
-        if self.s.lpi != NULL:
-            counts |= {"lpi_discarded": self.s.lpi_discarded, "lpi_lost": self.s.lpi_lost,
-                       "lpi_table_faults": self.s.lpi_table_faults}
-        return counts
+        return totals_of(self)
 
     def state_digest(self):
         """A digest of all architectural state: equal for equal state, whatever history led to it.
@@ -1058,18 +940,7 @@ cdef class Gic:
         per_pe : of every PE, its part of the affinity table included.
         fixed : of the GIC whatever its number of PEs; pools in it are touched only when used.
         """
-        cdef GicState *s = self.s
-        # records, notified, lists
-        cdef size_t each = sizeof(PeState) + sizeof(PeCold) + sizeof(PeStats) + 1 + 3 * sizeof(u32)
-        cdef size_t sets = ((s.num_pe + 63) // 64 + (s.num_pe + 4095) // 4096) * 8
-        cdef size_t per_pe = s.num_pe * each + (s.aff_mask + 1) * sizeof(AffinitySlot) + 7 * sets
-        cdef size_t fixed = sizeof(GicState) + SHARED_SLOTS * sizeof(Shared) + STRICT_RING * sizeof(StrictEntry)
-        fixed += (s.pool_size + 1) * (sizeof(SpiQueue) + sizeof(SpiBucket))
-        if s.lpi != NULL:
-            per_pe += s.num_pe * (sizeof(LpiPe) + sizeof(u32))
-        if s.its != NULL:
-            fixed += s.num_its * sizeof(Its) + CACHE_PLACES * sizeof(ItsEntry) + WAITING_MSIS * sizeof(WaitingMsi)
-        return {"per_pe": per_pe / s.num_pe, "fixed": fixed}
+        return memory_use_of(self.s)
 
     def step(self, steps=1):
         """Let settling time pass for RWP, UWP and ChildrenAsleep (`GICv3Config.settle_steps`).

@@ -270,6 +270,16 @@ cdef inline void pe_show(GicState *s, u32 pe, PeState *p, u8 lines) noexcept nog
         pe_mark(s, pe)
 
 
+cdef inline void pe_put_back(PeState *p, const PeState *record, u8 marks_of_now) noexcept nogil:
+    """Put back a record of this PE from another time. What it shows stays as it is, and so do `marks_of_now`: the
+    caller has pe_show() change the lines when all the rest is back, so that the change is told like any other."""
+    cdef u8 lines = p.lines
+    cdef u8 marks = p.marks & marks_of_now | record.marks & ~marks_of_now
+    p[0] = record[0]
+    p.lines = lines
+    p.marks = marks
+
+
 cdef void pe_output(GicState *s, u32 pe) noexcept nogil:
     """Show what follows from the choice, the masks and the context."""
     pe_show(s, pe, &s.pe[pe], pe_lines(s, &s.pe[pe]))

@@ -32,6 +32,39 @@ cdef class SavedPe:
     __hash__ = None
 
 
+cdef SavedPe pe_save(Gic gic, pe):
+    cdef SavedPe saved = SavedPe.__new__(SavedPe)
+    saved.index = arg_pe(gic, pe)
+    saved.gic = gic
+    with gic.mutex:
+        saved.hot = gic.s.pe[saved.index]
+        saved.cold = gic.s.cold[saved.index]
+    return saved
+
+
+cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
+    """Bring a PE back; what the rest of the GIC knows of it is not the PE's to bring back."""
+    cdef u32 index = arg_pe(gic, pe)
+    cdef GicState *s = gic.s
+    cdef PeState *p = &s.pe[index]
+    cdef PeState record = saved.hot
+    if saved.gic is not gic or saved.index != index:
+        raise ConfigError(f"saved must come from save_pe of PE {pe} of this GIC, got PE {saved.index}'s"
+                          f"{'' if saved.gic is gic else ' of another GIC'}")
+    with gic.mutex:
+        memcpy(&record.spi_q[0], &p.spi_q[0], sizeof(p.spi_q))
+        memcpy(&record.raised[0], &p.raised[0], sizeof(p.raised))
+        memcpy(&record.acked[0], &p.acked[0], sizeof(p.acked))
+        record.flags = record.flags & <u8>~PE_HAS_LPI | p.flags & PE_HAS_LPI
+        pe_put_back(p, &record, 0xFF)
+        s.cold[index] = saved.cold
+        pe_accessible_bit(s, index, p.flags & PE_ACCESSIBLE != 0)
+        if s.cold[index].rwp_left or s.cold[index].uwp_left or s.cold[index].waker_left:
+            pe_settling(s, index)
+        pe_recompute(s, index)
+    return 0
+
+
 _CACHED = ("lpi.table", "lpi.config")     # what only the future tells
 
 

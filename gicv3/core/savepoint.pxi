@@ -17,7 +17,7 @@ cdef u32 state_regions(GicState *s, Region *region) noexcept nogil:
     """The memory that holds what changes, pools apart; its size follows from the configuration. Returns how many."""
     cdef u32 n = 0
     cdef u32 i
-    region_add(region, &n, s.pe, s.num_pe * sizeof(PeState))
+    region_add(region, &n, s.pe, s.num_pe * sizeof(PeState))     # the first: see point_return_rest()
     region_add(region, &n, s.cold, s.num_pe * sizeof(PeCold))
     region_add(region, &n, s.stats, s.num_pe * sizeof(PeStats))  # its counters have their lower halves in PeState
     region_add(region, &n, s.spi, SHARED_SLOTS * sizeof(Shared))
@@ -91,10 +91,13 @@ cdef inline char *point_lpis(SavePoint point) noexcept nogil:
 cdef void point_copy(GicState *s, SavePoint point, bint back) noexcept nogil:
     cdef Region[MAX_REGIONS] region
     cdef u32 n = state_regions(s, region)
-    cdef u32 i
+    cdef u32 i, pe
     cdef char *at = point.data
     for i in range(n):
-        if back:
+        if back and region[i].data == s.pe:
+            for pe in range(s.num_pe):
+                pe_put_back(&s.pe[pe], <PeState *>at + pe, MARK_POLL | MARK_NOTIFY)
+        elif back:
             memcpy(region[i].data, at, region[i].size)
         else:
             memcpy(at, region[i].data, region[i].size)
@@ -138,31 +141,28 @@ cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
 
 cdef bint point_return_all(GicState *s, SavePoint point) noexcept nogil:
     """point_return() under the lock: memory first, so that nothing changes when it is short."""
-    cdef u8 *before = <u8 *>malloc(2 * s.num_pe)
-    cdef u64 **fresh = <u64 **>calloc(s.num_pe if s.lpi != NULL else 1, sizeof(u64 *))
-    cdef bint room = before != NULL and fresh != NULL
+    cdef u64 **fresh
+    cdef bint room = True
     cdef u32 pe
-    if room and s.lpi != NULL:
+    if s.lpi != NULL:
+        fresh = <u64 **>calloc(s.num_pe, sizeof(u64 *))
+        if fresh == NULL:
+            return False
         room = lpi_point_room(s, point_lpis(point), fresh)
         if room:
             lpi_point_return(s, point_lpis(point), fresh)
         else:
             for pe in range(s.num_pe):
                 free(fresh[pe])
+        free(fresh)
     if room:
-        point_return_rest(s, point, before)
-    free(fresh)
-    free(before)
+        point_return_rest(s, point)
     return room
 
 
-cdef void point_return_rest(GicState *s, SavePoint point, u8 *before) noexcept nogil:
-    """What is not LPI or ITS state; `before` has room for two bytes a PE."""
+cdef void point_return_rest(GicState *s, SavePoint point) noexcept nogil:
+    """What is not LPI or ITS state."""
     cdef u32 pe, used
-    cdef u8 lines
-    for pe in range(s.num_pe):
-        before[2 * pe] = s.pe[pe].lines
-        before[2 * pe + 1] = s.pe[pe].marks & (MARK_POLL | MARK_NOTIFY)
     used = pool_used(s, False)
     if used > point.queues:  # what was fresh then has to be fresh again
         memset(&s.queue[point.queues], 0, (used - point.queues) * sizeof(SpiQueue))
@@ -171,10 +171,7 @@ cdef void point_return_rest(GicState *s, SavePoint point, u8 *before) noexcept n
         memset(&s.bucket[point.buckets], 0, (used - point.buckets) * sizeof(SpiBucket))
     point_copy(s, point, True)
     for pe in range(s.num_pe):
-        lines = s.pe[pe].lines
-        s.pe[pe].lines = before[2 * pe]
-        s.pe[pe].marks = s.pe[pe].marks & MARK_SETTLING | before[2 * pe + 1]
-        pe_show(s, pe, &s.pe[pe], lines)
+        pe_show(s, pe, &s.pe[pe], (<PeState *>point.data)[pe].lines)
     if point.plain != s.plain_possible:      # a trace was started or stopped since
         for pe in range(s.num_pe):
             pe_plain(s, &s.pe[pe])
