@@ -65,10 +65,12 @@ def _tables(facts: Mapping[str, Any], intid: int) -> Gate:
     limit = facts["limit"]
     if limit > intid:
         return Gate("LPI tables", True, f"the redistributor takes LPIs up to INTID {limit - 1}")
-    if limit == 0:
-        return Gate("LPI tables", False, "GICR_CTLR.EnableLPIs is 0, or GICR_PROPBASER.IDbits is below 13: LPIs to "
-                    "this redistributor are discarded",
+    if not facts["lpis_enabled"]:
+        return Gate("LPI tables", False, "GICR_CTLR.EnableLPIs is 0: LPIs to this redistributor are discarded",
                     "Give it tables (GICR_PROPBASER, GICR_PENDBASER), then set EnableLPIs.")
+    if limit == 0:
+        return Gate("LPI tables", False, "GICR_PROPBASER.IDbits is below 13: there is room for no LPI",
+                    "Set a larger GICR_PROPBASER.IDbits while EnableLPIs is 0.")
     return Gate("LPI tables", False, f"the tables of this redistributor end with INTID {limit - 1}",
                 "Set a larger GICR_PROPBASER.IDbits while EnableLPIs is 0.")
 
@@ -102,9 +104,23 @@ def _routing(facts: Mapping[str, Any], pe: int, intid: int) -> Gate:
     return Gate("routing", False, named, f"Write this PE's affinity to {router}.")
 
 
+def _participation(facts: Mapping[str, Any]) -> list[Gate]:
+    """Of a 1-of-N interrupt; what else a PE needs to participate are gates of their own."""
+    if not facts["one_of_n"]:
+        return []
+    field = ("DPG0", "DPG1S", "DPG1NS")[facts["group"]]
+    return [Gate("participation", not facts["dpg"], f"GICR_CTLR.{field} is {int(facts['dpg'])}",
+                 f"Clear GICR_CTLR.{field}, or route the interrupt to this PE (IRM 0).")]
+
+
 def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
-    if facts["lpi"] and not facts["latch"]:
-        return Gate("pending", False, "it is not pending here: no event came, it was taken, or leads elsewhere",
+    if facts["lpi"]:
+        if facts["latch"]:
+            return Gate("pending", True, "in this redistributor's pending table (GICR_PENDBASER)")
+        if facts["pending_at"] is not None:
+            return Gate("pending", False, f"it is pending at PE {facts['pending_at']}, not here",
+                        "Give its collection this PE (MAPC), or move it (MOVI, MOVALL).")
+        return Gate("pending", False, "it is not pending at any PE: no event came, it was discarded, or taken",
                     "Check the event's MAPD, MAPTI and MAPC, `gic.its[n].errors()` and its `counters()`.")
     level = facts["line"] and not facts["edge"]
     if facts["latch"] or level:
@@ -133,6 +149,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
     enabler = _register("ISENABLER", intid, 32, shared)
     secret = not facts["ds"] and group != 2 and not facts["secure"] and facts["el"] != 3
     gates = [
+        *_participation(facts),
         _routing(facts, pe, intid),
         Gate("accessible", facts["accessible"], f"{'a' if facts['accessible'] else 'no'} vCPU is plugged here",
              "Plug the vCPU (set_cpustate, device_add)."),
@@ -148,9 +165,10 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
         _pending(facts, intid),
     ]
     if secret and not facts["lpi"] and not facts["enabled"]:
-        gates[4] = Gate("security", False, f"it is {name}, and the PE is Non-secure",
-                        "Let Secure software configure it, or give it to Non-secure Group 1 (IGROUPR).")
-        gates[3], gates[4] = gates[4], gates[3]
+        at = next(number for number, gate in enumerate(gates) if gate.name == "enabled")
+        gates[at + 1] = gates[at]
+        gates[at] = Gate("security", False, f"it is {name}, and the PE is Non-secure",
+                         "Let Secure software configure it, or give it to Non-secure Group 1 (IGROUPR).")
     if facts["active"]:
         wait = "EOImode is 1: a priority drop does not deactivate it" if facts["eoimode"] else "it was not ended yet"
         gates.append(Gate("inactive", False, f"it is active; {wait}",
@@ -164,12 +182,16 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
                       "Serve the other one first, or raise the priority."))
     masked = not facts["unmasked"]
     relation = "is not above" if masked else "is above"
-    gates.append(Gate("priority mask", not masked, f"priority {prio:#04x} {relation} ICC_PMR_EL1 = {facts['pmr']:#04x}",
+    shade = f"priority {prio:#04x} {relation} ICC_PMR_EL1 = {facts['pmr']:#04x}"
+    if facts["unread"]:
+        shade = f"ICC_PMR_EL1 = {facts['pmr']:#04x}; the priority is read with its configuration byte"
+    gates.append(Gate("priority mask", not masked, shade,
                       "Write a larger value to ICC_PMR_EL1, or give the interrupt a smaller priority value."))
     mask, running = facts["mask"], facts["running"]
     gates.append(Gate("preemption", facts["preempts"] or facts["active"],
                       "nothing is active at this PE" if running == _IDLE else
-                      f"group priority {prio & mask:#04x} against running {running & mask:#04x}",
+                      f"group priority {prio & mask:#04x} against running {running & mask:#04x} "
+                      f"(ICC_BPR leaves the bits {mask:#04x})",
                       "End the active interrupt (ICC_EOIR), raise the priority by more than the binary point hides, "
                       "or lower ICC_BPR."))
     reach = ("may be taken", "EL0 has no access to the CPU interface", "ICC accesses trap to EL2",

@@ -202,6 +202,42 @@ def test_one_of_n_tells_where_the_interrupt_went():
     assert "PE 1" in gic.explain(SPI, 3).blocking[0].found
 
 
+@pytest.mark.parametrize(("group1", "bit"), [(0, 24), (1, 25)], ids=["0", "1"])
+def test_one_of_n_names_the_dpg_bit_of_a_pe_that_takes_no_part(group1, bit):
+    gic = ready(one_of_n=True)
+    gic.dist["GICD_IGROUPR", 1] = GROUP1 * group1
+    gic.dist["GICD_IROUTER", SPI] = 1 << 31
+    gic.redist[1]["GICR_CTLR"] = 1 << bit
+    gic.set_spi(SPI, True)
+    gate = gic.explain(SPI, 1).blocking[0]
+    assert gate.name == "participation"
+    assert f"GICR_CTLR.{'DPG1NS' if group1 else 'DPG0'} is 1" in gate.found
+    gic.redist[1]["GICR_CTLR"] = 1 << (49 - bit)
+    assert gic.explain(SPI, 1).blocking[:1] != (gate,)
+    assert "participation" not in [gate.name for gate in gic.explain(PPI, 1).gates]
+
+
+def test_the_gates_stand_in_the_order_in_which_the_interrupt_meets_them():
+    names = [gate.name for gate in ready(one_of_n=True).explain(SPI, 1).gates]
+    assert names == ["implemented", "routing", "accessible", "awake", "enabled", "security", "group enable",
+                     "CPU interface enable", "pending", "inactive", "best", "priority mask", "preemption", "context"]
+
+
+def test_preemption_tells_what_the_binary_point_leaves():
+    gic = ready()
+    gic.pe[1]["ICC_BPR1_EL1"] = 6
+    gic.dist["GICD_IPRIORITYR", SPI // 4] = 0x7090_7090
+    gic.set_spi(SPI, True)
+    gic.set_spi(SPI + 1, True)
+    gic.dist["GICD_IROUTER", SPI + 1] = gic.affinity(1)
+    assert gic.pe[1]["ICC_IAR1_EL1"] == SPI + 1
+    gic.set_spi(SPI + 1, False)
+    gic.dist["GICD_IPRIORITYR", SPI // 4] = 0x7090_7060
+    gate = gic.explain(SPI, 1).blocking[0]
+    assert gate.name == "preemption"
+    assert "group priority 0x40 against running 0x40 (ICC_BPR leaves the bits 0xc0)" in gate.found
+
+
 def test_explain_agrees_with_the_lines_in_random_states():
     """An interrupt explained as delivered is the one whose line is up, and the other way round."""
     import random

@@ -580,3 +580,38 @@ def test_explain_names_what_keeps_an_lpi_back() -> None:
     assert first_gate(rig, 1 << 16) == "implemented"
     rig.gic.pe[0]["ICC_PMR_EL1"] = 0x80
     assert first_gate(rig) == "priority mask"
+    assert "priority 0xa0 is not above ICC_PMR_EL1 = 0x80" in str(rig.gic.explain(FIRST, 0))
+
+
+def test_explain_tells_missing_tables_from_tables_that_are_too_small() -> None:
+    rig = LpiRig(enable=False)
+    rig.tables(bits=13)
+    assert "EnableLPIs is 0" in rig.gic.explain(FIRST, 0).blocking[0].found
+    rig.enable_lpis()
+    assert "IDbits is below 13" in rig.gic.explain(FIRST, 0).blocking[0].found
+    small = LpiRig(enable=False)
+    small.tables(bits=14)
+    small.enable_lpis()
+    assert "end with INTID 16383" in small.gic.explain(16384, 0).blocking[0].found
+    assert small.gic.explain(16383, 0).blocking[0].name == "pending"
+
+
+def test_explain_tells_at_which_pe_an_lpi_is_pending() -> None:
+    rig = LpiRig(3, config=0xA0)
+    assert "not pending at any PE" in rig.gic.explain(FIRST, 0).blocking[0].found
+    rig.gic.redist[2]["GICR_SETLPIR"] = FIRST
+    assert "pending at PE 2, not here" in str(rig.gic.explain(FIRST, 0))
+    here = {gate.name: gate for gate in rig.gic.explain(FIRST, 2).gates}
+    assert here["pending"].is_open
+    assert "GICR_PENDBASER" in here["pending"].found
+    assert not here["enabled"].is_open
+    assert "GICR_PROPBASER + 0x0" in here["enabled"].found
+
+
+def test_explain_does_not_name_a_priority_that_was_not_read() -> None:
+    rig = LpiRig()
+    shade = {gate.name: gate.found for gate in rig.gic.explain(FIRST, 0).gates}
+    assert "read with its configuration byte" in shade["priority mask"]
+    rig.lpi(FIRST)
+    shade = {gate.name: gate.found for gate in rig.gic.explain(FIRST, 0).gates}
+    assert "priority 0xa0 is above" in shade["priority mask"]

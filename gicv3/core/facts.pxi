@@ -1,5 +1,14 @@
 # What decides whether an interrupt reaches a PE, gathered in one look: the data behind explain.py.
 
+cdef u32 lpi_find(GicState *s, u32 intid) noexcept nogil:
+    """The first PE at whose redistributor an LPI is pending, or NO_PE; it looks at every PE."""
+    cdef u32 pe
+    for pe in range(s.num_pe):
+        if lpi_is_pending(s, pe, intid):
+            return pe
+    return NO_PE
+
+
 cdef dict facts_of(Gic gic, intid, pe):
     """The facts by name, consistent with each other; None when there is no such interrupt."""
     cdef GicState *s = gic.s
@@ -11,11 +20,11 @@ cdef dict facts_of(Gic gic, intid, pe):
     cdef u32 target = NO_PE
     cdef bint nmi, active, unmasked, preempts, split, secure, masks_nmi, shown, one_of_n = False, participates = True
     cdef bint lpi = is_lpi(s, number)
-    cdef u32 limit = 0, level = NO_LEVEL
-    cdef bint unread = False
+    cdef u32 limit = 0, level = NO_LEVEL, elsewhere = NO_PE
+    cdef bint unread = False, lpis_enabled = False
     cdef u64 irouter = 0
     cdef PeState p
-    cdef u8 ds, enables
+    cdef u8 ds, enables, dpg
     if shared:
         slot = shared_slot(s, number)
         if slot == NO_SLOT and not lpi:
@@ -33,6 +42,9 @@ cdef dict facts_of(Gic gic, intid, pe):
             elif s.lpi_config[number] & LPI_ENABLE:
                 level = s.lpi_config[number] >> 2 & lpi_level_mask(s)
             unread = not latch and s.lpi_config[number] == 0
+            lpis_enabled = s.lpi[index].enabled != 0
+            if not latch:
+                elsewhere = lpi_find(s, number)
             enable = level != NO_LEVEL
         elif shared:
             latch = s.shared[slot >> 5].latch
@@ -62,6 +74,7 @@ cdef dict facts_of(Gic gic, intid, pe):
             participates = pe_participates(s, &s.pe[index]) & (1 << group | 1 << (SLEEPER_SETS + group)) != 0
         ds = s.ds
         enables = s.enables
+        dpg = s.cold[index].dpg
     return {
         "shared": shared, "latch": bool(latch >> bit & 1), "line": bool(line >> bit & 1),
         "edge": bool(edge >> bit & 1), "enabled": bool(enable >> bit & 1), "nmi": nmi, "active": active,
@@ -75,5 +88,6 @@ cdef dict facts_of(Gic gic, intid, pe):
         "ds": bool(ds), "secure": secure, "el": p.el,
         "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
         "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,
-        "participates": participates, "lpi": lpi, "limit": limit, "unread": unread,
+        "participates": participates, "dpg": bool(dpg >> group & 1), "lpi": lpi, "limit": limit, "unread": unread,
+        "lpis_enabled": lpis_enabled, "pending_at": None if elsewhere == NO_PE else elsewhere,
     }
