@@ -8,7 +8,7 @@
 
 #define PAGE 4096ul
 #define USER 0x80000000ul       /* 2 MiB for each task, its own tables and ASID */
-#define WINDOW (~0ul << 39)     /* TTBR1: a page for each CPU, mapped when it is touched */
+#define WINDOW (~0ul << 39)     /* TTBR1: a page for each CPU, mapped when it is touched; behind them one with code */
 
 /* Pages of USER. */
 enum { CODE, CODE_END = 2, STACK, UNMAPPED, READ_ONLY, OLD, FRESH_CODE, NO_EXECUTE, PAGES };
@@ -36,7 +36,6 @@ struct task {
 /* Written by the CPU it describes only. */
 struct counts {
     u32 sgi, ppi, spi;
-    u32 spurious;
     u32 preempted;                                       /* SGIs taken within the handler of another */
     u32 svc, data_aborts, instruction_aborts, undefined; /* of EL0 */
     u32 kernel_aborts;                                   /* of EL1 */
@@ -69,10 +68,15 @@ void make_kernel_tables(void);
 void make_task_tables(struct task *task, u32 number);
 void use_tables(const struct task *task); /* NULL: the kernel's alone */
 void release_pages(struct task *task);
+/* Change the function that a task has called while it is mapped. */
+void patch(struct task *task);
 /* Give a task what it lacks at far; returns 0 if that is not one of the pages that it may lack. */
 int repair(struct task *task, u64 esr, u64 far);
 void move_window(u32 cpu, u64 value);
 int repair_window(u32 cpu, u64 far);
+/* Have a CPU's function of the window return value, 16 bits; call it. */
+void change_code(u32 cpu, u32 value);
+u32 call_code(u32 cpu);
 
 /* start.S */
 extern void secondary_start(void), return_to_user(void);

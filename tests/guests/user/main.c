@@ -33,7 +33,7 @@
 #define MODE(spsr) ((spsr) & 0x1F)
 #define MODE_EL0 0
 
-enum { SVC_ROUND = 1, SVC_PING, SVC_NEST, SVC_SPI, SVC_WINDOW, SVC_RELEASE, SVC_YIELD, SVC_FAIL };
+enum { SVC_ROUND = 1, SVC_PING, SVC_NEST, SVC_SPI, SVC_WINDOW, SVC_RELEASE, SVC_YIELD, SVC_FAIL, SVC_PATCH };
 enum { SGI_LOWEST, SGI_LOW, SGI_MIDDLE, SGI_HIGH, SGI_PING, SGI_PONG, SGI_DONE, SGI_LEAVE_NOW, SGIS };
 
 /* Of the SGIs above; the timer's is the highest and the SPIs' the one of gicd_init(). */
@@ -155,8 +155,8 @@ static void answer(struct cpu *cpu)
 
         if (to != cpu->number || pongs[from] == ping)
             continue;
-        /* Its page of the window is another than the last time: a TLB that still has the old one shows. */
-        if (ping & 1 && window_load(WINDOW + from * PAGE) != ping)
+        /* Its page of the window is another than the last time, and its code: what is left of the old ones shows. */
+        if (ping & 1 && (window_load(WINDOW + from * PAGE) != ping || call_code(from) != (ping & 0xFFFF)))
             fail(0);
         pongs[from] = ping;
         dsb();
@@ -216,10 +216,8 @@ void handle_irq(struct frame *frame)
     u32 intid = read_sysreg(ICC_IAR1_EL1);
 
     spoil_fp();
-    if (intid >= INTID_SPURIOUS) {
-        cpu->counts.spurious++;
+    if (intid >= INTID_SPURIOUS)
         return;
-    }
     if (priority(intid) >= before || read_sysreg(S3_0_C12_C11_3) != priority(intid))
         fail(frame);
     cpu->depth++;
@@ -240,6 +238,7 @@ static void ping(struct cpu *cpu, int window)
     if (window) {
         ping |= 1;
         move_window(number, ping);
+        change_code(number, ping);
         if (window_load(WINDOW + number * PAGE) != ping)
             fail(0);
     }
@@ -319,6 +318,9 @@ static void system_call(struct cpu *cpu, struct task *task, struct frame *frame,
         break;
     case SVC_RELEASE:
         release_pages(task);
+        break;
+    case SVC_PATCH:
+        patch(task);
         break;
     case SVC_YIELD:
         cpu->resched = 1;

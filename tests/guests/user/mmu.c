@@ -15,6 +15,7 @@
 #define UXN (1ul << 54)
 #define KERNEL_BLOCK (BLOCK | INNER_SHAREABLE | AF | UXN)
 #define WINDOW_PAGE (LEVEL_3 | INNER_SHAREABLE | AF | UXN | PXN)
+#define WINDOW_CODE (LEVEL_3 | INNER_SHAREABLE | AF | UXN | AP_READ_ONLY)
 #define USER_PAGE (LEVEL_3 | INNER_SHAREABLE | AF | AP_EL0 | NOT_GLOBAL | PXN)
 
 #define EC(esr) ((esr) >> 26)
@@ -37,6 +38,7 @@ static u8 task_pages[CPUS * TASKS][PAGES][PAGE] __attribute__((aligned(PAGE)));
 static u64 window_tables[2][512] __attribute__((aligned(PAGE)));
 static u64 window_pages[CPUS][2][512] __attribute__((aligned(PAGE)));
 static u32 window_turn[CPUS];
+static u8 window_code[CPUS][PAGE] __attribute__((aligned(PAGE)));
 
 static void forget_page(u64 address, u64 asid)
 {
@@ -71,6 +73,8 @@ void make_kernel_tables(void)
     clear(window_tables[1]);
     kernel_tables[1][0] = (u64)window_tables[0] | TABLE;
     window_tables[0][0] = (u64)window_tables[1] | TABLE;
+    for (u32 cpu = 0; cpu < CPUS; cpu++)
+        window_tables[1][CPUS + cpu] = (u64)window_code[cpu] | WINDOW_CODE;
 }
 
 void use_tables(const struct task *task)
@@ -81,11 +85,12 @@ void use_tables(const struct task *task)
 
 static u8 *page_of(const struct task *task, u32 page) { return task_pages[task->asid - 1][page]; }
 
-static void write_code(const struct task *task, u32 page, u32 offset)
+/* A function that returns value. It runs at another address than it is written by. */
+static void write_code(u8 *place, u32 value)
 {
-    u32 *code = (u32 *)(page_of(task, page) + offset);
+    u32 *code = (u32 *)place;
 
-    code[0] = MOVZ_X0 | (task->rounds & 0xFFFF) << 5;
+    code[0] = MOVZ_X0 | (value & 0xFFFF) << 5;
     code[1] = RET;
     asm volatile("dc cvau, %0\n dsb sy\n ic ivau, %0\n dsb sy\n isb" ::"r"(code) : "memory");
 }
@@ -118,6 +123,8 @@ void make_task_tables(struct task *task, u32 number)
     release_pages(task);
 }
 
+void patch(struct task *task) { write_code(page_of(task, FRESH_CODE) + FRESH_CODE_OFFSET, task->rounds + 1); }
+
 int repair(struct task *task, u64 esr, u64 far)
 {
     u32 page = (far - USER) / PAGE;
@@ -131,10 +138,10 @@ int repair(struct task *task, u64 esr, u64 far)
     } else if (page == OLD && FAULT(esr) == ACCESS_FLAG_3) {
         task->l3[page] |= AF;
     } else if (page == FRESH_CODE && FAULT(esr) == TRANSLATION_3 && fetch) {
-        write_code(task, page, FRESH_CODE_OFFSET);
+        write_code(page_of(task, page) + FRESH_CODE_OFFSET, task->rounds);
         task->l3[page] = (u64)page_of(task, page) | USER_PAGE | AP_READ_ONLY;
     } else if (page == NO_EXECUTE && FAULT(esr) == PERMISSION_3 && fetch) {
-        write_code(task, page, 0);
+        write_code(page_of(task, page), task->rounds);
         task->l3[page] &= ~UXN;
     } else {
         return 0;
@@ -151,6 +158,10 @@ void move_window(u32 cpu, u64 value)
     window_tables[1][cpu] = 0;
     forget_page(WINDOW + cpu * PAGE, 0);
 }
+
+void change_code(u32 cpu, u32 value) { write_code(window_code[cpu], value); }
+
+u32 call_code(u32 cpu) { return ((u32(*)(void))(WINDOW + (CPUS + cpu) * PAGE))(); }
 
 int repair_window(u32 cpu, u64 far)
 {
