@@ -196,6 +196,8 @@ class Storm:
         self.names += 1
         self.machine.device_add(id=f"cpu{self.names}", core_id=pe)
         self.open(pe)
+        self.ledger.target[pe] = pe
+        self.do(itses.mapc(pe, pe))
         if self.random.random() < 0.5:  # events come back to it, as an operating system balances them
             for event in self.random.sample(range(DEVICES * EVENTS), 8):
                 self.move_event(event, pe)
