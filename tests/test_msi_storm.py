@@ -10,5 +10,14 @@ def test_every_msi_of_a_storm_is_accounted_for(seed: int) -> None:
     counts = Storm(seed).run(12_000, 3_000)
     assert counts["sent"] >= 12_000
     assert counts["sent"] == counts["delivered"] + counts["pending"] + counts["discarded"]
-    for happened in ("plugged", "unplugged", "MOVI", "MOVALL", "DISCARD", "CLEAR", "restored", "pending at absent vCPUs"):
+    for happened in (
+        "plugged",
+        "unplugged",
+        "MOVI",
+        "MOVALL",
+        "DISCARD",
+        "CLEAR",
+        "restored",
+        "pending at absent vCPUs",
+    ):
         assert counts[happened] > 0, happened
