@@ -222,6 +222,13 @@ def test_the_command_ends_in_time():
     assert done.stdout.startswith("OK: seed 1: ")
 
 
+def test_a_report_that_cannot_be_written_is_noticed_before_the_run(tmp_path):
+    path = tmp_path / "missing" / "out.html"
+    done = command("--max-cpus", 24, "--cycles", 10, "--report", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"gicv3: {path}: No such file or directory\n"
+
+
 def test_a_failing_command_says_how_to_repeat_it(monkeypatch, capsys):
     from gicv3.cli import stress
 

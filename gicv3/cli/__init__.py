@@ -10,7 +10,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        sys.exit(f"gicv3: {error.strerror or error}")
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"gicv3: {where}{error.strerror or error}")
 
 
 def _run() -> None:

@@ -15,6 +15,8 @@ from gicv3.stress import run as run_one
 def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None) -> int:
     """Run one or several seeds, show how they go on, and write the report. Returns: the exit status."""
     console = Console(highlight=False)
+    if report is not None:
+        report.open("a").close()  # better now than after hours
     try:
         reports = _many(console, config, seeds, jobs) if seeds > 1 else [_one(console, config)]
     except BrokenExecutor as error:
