@@ -173,6 +173,16 @@ async def test_a_client_that_never_negotiates_is_closed(tmp_path):
 
 
 @in_loop
+async def test_a_client_that_has_negotiated_may_be_silent_for_ever(tmp_path):
+    async with serving(VirtMachine(cpus=1, max_cpus=2), tmp_path / "qmp") as (_, client):
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        loop.time = lambda: now() + 1000
+        for _ in range(3):
+            assert await client.returned("query-name") == {}
+
+
+@in_loop
 async def test_one_client_too_many_is_told_and_a_place_is_free_again(tmp_path):
     path = tmp_path / "qmp"
     async with serving(VirtMachine(cpus=1, max_cpus=2), path, max_clients=2) as (_, first):

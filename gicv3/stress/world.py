@@ -311,10 +311,12 @@ class World:
 
     def _take(self, slot: int, value: int) -> None:
         view = self.gic.pe[slot]
-        if slot in self.plugged and value & 0x100:
+        if slot in self.plugged:
             self._wake(slot, value)
-            self.gic.pulse_ppi(slot, _FREE_PPIS[value % len(_FREE_PPIS)])
-        for _ in range(value % 4 + 1):
+            for bit, intid in enumerate(_FREE_PPIS):
+                if value >> bit & 1:
+                    self.gic.pulse_ppi(slot, intid)
+        for _ in range(value % 16 + 1):
             intid = view["ICC_IAR1_EL1"]
             if 1020 <= intid < 1024:
                 return
