@@ -209,6 +209,8 @@ class Pair(ModelRun):
         self.gic.check()
         self.map_memory()
         self.gic.on_line = self.take_line
+        self.gic.changed()
+        self.known = list(self.expected)  # what had changed before and was not asked for is told of no more
         self.restored = True
 
     def take_line(self, pe: int, line: Any, level: bool) -> None:
