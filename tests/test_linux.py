@@ -82,8 +82,8 @@ def images() -> Path:
 @pytest.fixture(scope="module")
 def guest(images: Path, request: pytest.FixtureRequest) -> Iterator[Guest]:
     guest = Guest(CPUS)
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line(f" {CPUS} vCPUs, to the shell in {guest.seconds:.1f} s ({guest.cpu_seconds:.1f} s CPU time)")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{CPUS} vCPUs, to the shell in {guest.seconds:.1f} s ({guest.cpu_seconds:.1f} s CPU time)")
     yield guest
     guest.engine.close()
 

@@ -3,9 +3,9 @@
  * A kernel with tasks in user mode: it checks every exception that they take, and that nothing of theirs gets lost.
  *
  * Each CPU has three tasks, each with tables of its own, between which its timer switches. Their program is user.S. In
- * a round a task makes page faults that are repaired and accesses that are refused, each with its ESR, FAR, ELR and SPSR
- * compared; it has interrupts preempt each other, an SPI taken, and SGIs sent to another CPU and back, which sees what
- * this one has changed in the tables. Handlers spoil all FP registers.
+ * a round a task makes page faults that are repaired and accesses that are refused, each with its ESR, FAR, ELR and
+ * SPSR compared; it has interrupts preempt each other, an SPI taken, and SGIs sent to another CPU and back, which sees
+ * what this one has changed in tables and code. Handlers spoil all FP registers.
  *
  * How many interrupts each CPU takes follows from `work` and `ticks` alone, and so does what is printed.
  * With `work` 0 CPUs come and go: SPI_DOORBELL makes CPU 0 look at `want`. They all send their SGIs to CPU 0 then.
