@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import index as as_index
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from gicv3.errors import ConfigError
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 """Bytes that one call of a callback reads, and what callback regions are made of."""
+
+
+def _integer(name: str, value: object) -> int:
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
 class Memory:
@@ -47,8 +54,11 @@ class Memory:
         ConfigError : the range does not fit below 2**52, overlaps another, or 64 regions are mapped.
         BufferError, TypeError : the object has no such buffer.
         """
-        base = as_index(address)
-        view = memoryview(buffer).cast("B")
+        base = _integer("address", address)
+        try:
+            view = memoryview(buffer).cast("B")
+        except TypeError as error:
+            raise TypeError(f"buffer must be an object with a contiguous buffer, got {buffer!r:.80}: {error}") from None
         self._gic._map_buffer(base, view, writable)
         self._regions[base] = (view.nbytes, view)
 
@@ -72,7 +82,7 @@ class Memory:
         ConfigError : as `map`, or the range is not whole pages. What a callback raises comes out of the call that
             needed it; the GIC takes it as memory that is not there.
         """
-        base, length = as_index(address), as_index(size)
+        base, length = _integer("address", address), _integer("size", size)
         if base % PAGE or length % PAGE:
             raise ConfigError(f"callback memory must be whole pages of {PAGE} bytes, got {length:#x} at {base:#x}")
         for name, callback in (("read", read), ("write", write)):
@@ -83,7 +93,7 @@ class Memory:
 
     def unmap(self, address: int) -> None:
         """Unmap the region that begins at an address. Raises: ConfigError when none does."""
-        base = as_index(address)
+        base = _integer("address", address)
         if base not in self._regions:
             raise ConfigError(f"a region must begin at the address to unmap, got {base:#x}")
         self._gic._unmap(base)
@@ -91,14 +101,19 @@ class Memory:
 
     def _place(self, address: int, size: int) -> memoryview[int]:
         for base, (length, view) in self._regions.items():
-            if base <= address and address + size <= base + length and view is not None:
+            if size >= 0 and base <= address and address + size <= base + length and view is not None:
                 return view[address - base : address - base + size]
         raise ConfigError(f"{size} bytes must lie inside one mapped buffer, got {address:#x}")
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of a mapped buffer. Raises: ConfigError when they are not all in one."""
-        return bytes(self._place(as_index(address), as_index(size)))
+        return bytes(self._place(_integer("address", address), _integer("size", size)))
 
     def write(self, address: int, data: bytes) -> None:
         """Write into a mapped buffer, as the guest would. Raises: ConfigError when it is not all in one."""
-        self._place(as_index(address), len(data))[:] = data
+        place = _integer("address", address)
+        try:
+            size = memoryview(data).nbytes
+        except TypeError:
+            raise TypeError(f"data must be bytes, got {data!r:.80}") from None
+        self._place(place, size)[:] = memoryview(data).cast("B")

@@ -98,6 +98,31 @@ def test_a_read_only_buffer_must_be_mapped_as_such() -> None:
     memory.map(0, b"1234", writable=False)
 
 
+def test_arguments_of_another_type_are_named() -> None:
+    memory = fresh().memory
+    for text, call in (
+        ("address must be an integer, got '0'", lambda: memory.map("0", bytearray(1))),  # type: ignore[arg-type]
+        ("buffer must be an object with a contiguous buffer, got 3: ", lambda: memory.map(0, 3)),
+        ("size must be an integer, got 1.5", lambda: memory.map_callbacks(0, 1.5, bytes, bytes)),  # type: ignore[arg-type]
+        ("address must be an integer, got None", lambda: memory.unmap(None)),  # type: ignore[arg-type]
+        ("size must be an integer, got '1'", lambda: memory.read(0, "1")),  # type: ignore[arg-type]
+        ("data must be bytes, got 7", lambda: memory.write(0, 7)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value).startswith(text)
+
+
+def test_memory_is_read_and_written_by_whole_ranges_of_one_buffer() -> None:
+    memory = fresh().memory
+    memory.map(0x1000, bytearray(16))
+    memory.write(0x1008, memoryview(bytes(range(8))))
+    assert memory.read(0x1006, 4) == bytes((0, 0, 0, 1))
+    for address, size in ((0x1000, 17), (0xFFF, 1), (0x1010, 1), (0x1004, -1)):
+        with pytest.raises(ConfigError, match=f"{size} bytes must lie inside one mapped buffer, got {address:#x}"):
+            memory.read(address, size)
+
+
 def test_unmapped_tables_fault_and_do_not_crash() -> None:
     rig = LpiRig()
     rig.gic.memory.unmap(RAM)
