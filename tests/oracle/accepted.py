@@ -61,6 +61,7 @@ _TABLE = (
         "eoi-other-group", "permitted", "EOIR deactivates an INTID whose group the state could not EOI; ours does not"
     ),
     Entry("ds1-banks", "unclear", "DS=1, PE Secure: keeps its bank, sees no Group 1; ours answers as QEMU Non-secure"),
+    Entry("ds1-active", "permitted", "DS set with Secure Group 1 active: who may end it; AP1R cleared before"),
     Entry("ds1-secure-fiq", "unclear", "DS=1, PE Secure: Group 1 is an FIQ; ours an IRQ (gem5)"),
 )
 ENTRIES = {entry.name: entry for entry in _TABLE}

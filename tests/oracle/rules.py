@@ -108,11 +108,24 @@ def _with_ds(subject: Subject, op: Op) -> Iterator[Step]:
         if op.kind in (Kind.MRS, Kind.MSR) and op.reg in _BANKED and not op.world.scr & SCR_NS:
             yield from _as_non_secure(subject, op)
             return
+    if sets_ds and op.world.secure and not subject.ds:
+        yield from _end_secure_group_1(subject)
     for step in _ruled(subject, op):
         if step.op.world.secure and (subject.ds or sets_ds):
             yield step._replace(accept=_ds1_secure_fiq(step.accept))
         else:
             yield step
+
+
+def _end_secure_group_1(subject: Subject) -> Iterator[Step]:
+    """To set DS while an INTID is active is UNPREDICTABLE: who may end Secure Group 1 afterwards is not the same."""
+    config = subject.config
+    world = _base(config, ns=False)
+    for pe in range(config.smp):
+        for n in range(4 if config.priority_bits == 8 else 1):
+            register = ICC[f"ICC_AP1R{n}_EL1"]
+            if subject.read(pe, world, register):
+                yield Step(Op(Kind.MSR, pe, world, reg=register), changed="ds1-active")
 
 
 def _as_non_secure(subject: Subject, op: Op) -> Iterator[Step]:

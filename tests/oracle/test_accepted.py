@@ -62,6 +62,16 @@ def _programs() -> dict[str, Writer]:
         .msr("ICC_EOIR1_EL1", flags=USE)
         .mrs("ICC_RPR_EL1")
     )
+    programs["ds1-active"] = (
+        _on("ds0-smp1")
+        .ready(modifier=1)
+        .write(SGI + 0x200, 1)
+        .mrs("ICC_IAR1_EL1", flags=PUSH)
+        .write(GICD_BASE, 0x40)
+        .at(1)
+        .msr("ICC_EOIR1_EL1", flags=USE)
+        .mrs("ICC_RPR_EL1")
+    )
     programs["icfgr-stale"] = (
         _on("ds1-smp1")
         .ready()
