@@ -48,6 +48,7 @@ class ItsGenerator(Generator):
         self.steps += [
             (24, self.step_handle),
             (26, self.step_commands),
+            (20, self.step_pend_and),
             (16, self.step_msi),
             (5, self.step_configure),
             (3, self.step_direct),
@@ -58,7 +59,8 @@ class ItsGenerator(Generator):
             (1, self.step_restore),
         ]
         if not config.its:
-            of_its = (self.step_commands, self.step_msi, self.step_its_register, self.step_its_control)
+            of_its = (self.step_commands, self.step_pend_and, self.step_msi, self.step_its_register)
+            of_its += (self.step_its_control,)
             self.steps = [(w, s) for w, s in self.steps if s not in of_its]
             self.steps += [(20, self.step_direct), (4, self.step_tables)]
 
@@ -172,7 +174,8 @@ class ItsGenerator(Generator):
                 baser = rng.choice((baser & ~VALID, baser & ~0x4000_0000 | NOWHERE, rng.getrandbits(64) & ~0x7000_0000))
             ops.append(self.gits(0x100 + 8 * number, baser, its))
         pages = rng.choice((1, 1, 1, 2))
-        ops.append(self.gits(0x80, VALID | QUEUES + its * QUEUE_SIZE | pages - 1 | 7 << 59, its))
+        queue = QUEUES + its * QUEUE_SIZE if rng.random() < 0.97 else NOWHERE
+        ops.append(self.gits(0x80, VALID | queue | pages - 1 | 7 << 59, its))
         ops.append(self.gits(0x88, 0, its))
         ops.append(self.gits(0, rng.choice((1, 1, 1, 0x101)), its, 4))
         return ops
@@ -184,10 +187,11 @@ class ItsGenerator(Generator):
         rng = self.rng
         places = self.itts.setdefault((its, device), [2 * len(self.itts), 2 * len(self.itts) + 1])
         places.reverse()
-        address = ITTS + places[0] * ITT_SIZE
+        address = ITTS + places[0] * ITT_SIZE + 0x100 * (places[0] % 16)
         if places[0] >= ITT_COUNT or rng.random() < 0.02:
             address = rng.choice((NOWHERE, ROM))
-        size = rng.choice((*(4,) * 8, 3, 2, 12, self.config.event_bits - 1)) if rng.random() < 0.97 else 31
+        most = self.config.event_bits - 1
+        size = rng.choice((*(4,) * 8, 3, 2, 12, most)) if rng.random() < 0.97 else rng.choice((most + 1, 31))
         return (0x08 | device << 32, size, address | valid << 63, 0)
 
     def rdbase(self, pe: int) -> int:
@@ -281,6 +285,29 @@ class ItsGenerator(Generator):
         commands = tuple(self.command(its) for _ in range(rng.choice((1, 1, 2, 3, 8))))
         ops = [Op("commands", (its, commands))]
         return [*ops, self.read("GITS", 0x90, 8, index=its)] if rng.random() < 0.2 else ops
+
+    def step_pend_and(self) -> list[Op]:
+        """Make an event's LPI pending, if it leads to one, and do something about it before it is taken."""
+        rng, its = self.rng, self.its()
+        device, event, icid = rng.choice(self.devices), rng.choice(self.events), rng.choice(self.icids)
+        ops = [Op("msi", (its, device, event))]
+        act: tuple[Command, ...] = rng.choice((
+            ((0x01 | device << 32, event, icid, 0),),
+            ((0x04 | device << 32, event, 0, 0),),
+            ((0x0F | device << 32, event, 0, 0), self.mapti(device, event)),
+            ((0x0E, 0, self.rdbase(self.pe()), self.rdbase(self.pe())),),
+            (self.mapc(icid, self.pe()),),
+            (self.mapti(device, event),),
+            (self.mapd(its, device), *(self.mapti(device, e) for e in self.events)),
+        ))  # fmt: skip
+        if self.touches_ds and rng.random() < 0.1:
+            ops.append(self.write("GICD", 0, 0x47, secure=True))
+        elif rng.random() < 0.2:
+            ops += [self.configuration_op(intid) for intid in self.lpis]
+            ops.append(Op("commands", (its, ((0x0C | device << 32, event, 0, 0),))))
+        else:
+            ops.append(Op("commands", (its, act)))
+        return [*ops, Op("lpi_pending", (self.pe(),))]
 
     def step_msi(self) -> list[Op]:
         """Send MSIs: by call or by a write to GITS_TRANSLATER."""
