@@ -234,6 +234,18 @@ def test_lpis_compete_with_spis_and_ppis_by_priority_then_intid() -> None:
     assert order == [FIRST + 1, 40, FIRST, 20]
 
 
+@pytest.mark.parametrize("tie", ["lowest", "highest"])
+def test_lpis_that_join_others_of_their_word_are_served_in_order(tie: str) -> None:
+    rig = LpiRig(tie=tie)
+    rig.configure(FIRST + 999, 0x41, 0)
+    rig.lpi(FIRST + 5, FIRST + 999)
+    assert rig.iar() == FIRST + 999  # what is left stands behind it
+    rig.eoi(FIRST + 999)
+    better, worse = (FIRST + 3, FIRST + 7) if tie == "lowest" else (FIRST + 7, FIRST + 3)
+    rig.lpi(better, worse)
+    assert rig.take_all() == [better, FIRST + 5, worse]
+
+
 def test_a_higher_priority_lpi_preempts() -> None:
     rig = LpiRig()
     rig.lpi(FIRST)
