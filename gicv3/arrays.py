@@ -62,6 +62,9 @@ class Arrays:
     def __init__(self, gic: GICv3) -> None:
         self._gic = gic
 
+    def __repr__(self) -> str:
+        return f"<Arrays of {self._gic!r}>"
+
     @property
     def lines(self) -> npt.NDArray[numpy.uint8]:
         """Output lines, a byte of `Line` bits a PE."""

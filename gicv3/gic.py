@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from operator import index as as_index
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,8 @@ from typing import Any, Self
 import numpy
 import numpy.typing as npt
 
-from gicv3._core import Gic
+from gicv3._core import Gic, register_encoding
+from gicv3.arguments import integer, integers, switch
 from gicv3.arrays import Arrays, Latency, statistics
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
@@ -33,8 +33,39 @@ _ITS_BASE = 0x0808_0000
 _ITS_PLACES = 4  # between it and the Distributor
 _PIDR = tuple((part, 0xB4, 0x3B, 0, 0x44, 0, 0, 0) for part in (0x92, 0x93, 0x97))
 
+_OPTIONAL = ("cpus", "affinities", "its_bases", "its_umsi_spi", "message_frame", "redist_regions")
+_LISTS = ("affinities", "its_bases", "its_entry_sizes")
+_ROWS = ("pidr", "redist_regions")
+_HEX = ("affinities", "its_bases", "iidr", "pidr", "dist_base", "message_frame")
 
-@dataclass(frozen=True, kw_only=True)
+
+def _plain(name: str, default: Any, value: Any) -> Any:
+    """A field's value in the one form in which it is kept, compared and saved."""
+    if isinstance(default, bool):
+        return switch(name, value)
+    if isinstance(default, str):
+        return str(value) if isinstance(value, str) else value
+    if name in _LISTS:
+        return integers(name, value)
+    if name in _ROWS:
+        if not isinstance(value, Iterable):
+            raise TypeError(f"{name} must be a sequence of sequences of integers, got {value!r:.80}")
+        return tuple(integers(f"an element of {name}", row) for row in value)
+    return integer(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    """A field's value for people: addresses and affinities in hexadecimal; a long sequence by its length."""
+    if name == "redist_regions" and value is not None:
+        return f"[{', '.join(f'({base:#x}, {count})' for base, count in value)}]"
+    if not isinstance(value, tuple):
+        return f"{value:#x}" if name in _HEX else repr(value)
+    if len(value) > 8:
+        return f"<{len(value)} values>"
+    return f"({', '.join(_text(name, item) for item in value)}{',' if len(value) == 1 else ''})"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class GICv3Config:
     """What is IMPLEMENTATION DEFINED about a GICv3, chosen once.
 
@@ -94,6 +125,7 @@ class GICv3Config:
     Raises
     ------
     ConfigError : a value is out of range; the text names it and the limit.
+    TypeError : a number is no integer; the text names the field. NumPy's integers and bools are kept as Python's.
     """
 
     cpus: int | None = None
@@ -138,15 +170,10 @@ class GICv3Config:
     redist_regions: Sequence[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("cpus", "spis", "espis", "eppis", "priority_bits", "id_bits", "iidr", "settle_steps", "dist_base",
-                     "its", "device_bits", "event_bits", "collection_bits", "its_umsi_spi"):
-            if getattr(self, name) is not None:
-                as_index(getattr(self, name))  # a float is a TypeError
-        for name, rows in (("affinities", False), ("redist_regions", True), ("pidr", True), ("its_bases", False),
-                           ("its_entry_sizes", False)):
-            value = getattr(self, name)
-            if value is not None:        # kept as tuples: what was checked here must not change later
-                object.__setattr__(self, name, tuple(tuple(row) if rows else as_index(row) for row in value))
+        for field in fields(self):   # kept as plain values and tuples: what was checked here must not change later
+            value = getattr(self, field.name)
+            if value is not None or field.name not in _OPTIONAL:
+                object.__setattr__(self, field.name, _plain(field.name, field.default, value))
         if (self.cpus is None) == (self.affinities is None):
             raise ConfigError("exactly one of cpus and affinities must be given")
         if not 1 <= self.num_pe <= 65536:
@@ -179,6 +206,8 @@ class GICv3Config:
         self._check_its()
         if not 0 <= self.iidr <= 0xFFFF_FFFF:
             raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
+        if any(len(region) != 2 for region in self.redist_regions or ()):
+            raise ConfigError(f"redist_regions must be pairs (base, number of PEs), got {self.redist_regions!r}")
         if len(self.pidr) != 3 or any(len(p) != 8 or not all(0 <= b <= 255 for b in p) for p in self.pidr):
             raise ConfigError(f"pidr must be three sequences of eight bytes, got {self.pidr!r}")
         if self.unknown_route not in ("nowhere", "first"):
@@ -192,6 +221,12 @@ class GICv3Config:
         if self.message_frame is not None and not self.message_spis:
             raise ConfigError("message_frame needs message_spis=True, got False")
         self._check_map()
+
+    def __repr__(self) -> str:
+        """The fields that are not at their default."""
+        shown = [(field.name, getattr(self, field.name)) for field in fields(self)
+                 if getattr(self, field.name) != field.default]
+        return f"GICv3Config({', '.join(f'{name}={_text(name, value)}' for name, value in shown)})"
 
     def has(self, feature: str) -> bool:
         """True when the switch that a register row names in `needs` is on."""
@@ -382,7 +417,7 @@ class GICv3(Gic):
             return Access(kind, result)
         if kind != "trap":
             return Access(kind)
-        encoding = reg if isinstance(reg, int) else SysReg[reg] if isinstance(reg, str) else encode(*reg)
+        encoding = register_encoding(reg)
         return Access(kind, 0, target, _syndrome(encoding, value is None))
 
     def cp15_access(self, pe: int, opc1: int, crn: int, crm: int, opc2: int, value: int | None = None) -> Access:
@@ -391,7 +426,7 @@ class GICv3(Gic):
         Parameters: `pe`, PE index; `opc1`, `crn`, `crm`, `opc2`, the instruction's fields; `value`, 0..2**32-1.
         Returns: an `Access`; a trap's syndrome has EC 0x03, condition 14 and Rt 0.
         """
-        if value is not None and not 0 <= value <= 0xFFFF_FFFF:
+        if value is not None and not 0 <= integer("value", value) <= 0xFFFF_FFFF:
             raise ConfigError(f"value must be in 0..0xffffffff, got {value:#x}")
         if encode(3, opc1, crn, crm, opc2) not in _CP15:
             return Access("undefined")
@@ -449,8 +484,11 @@ class GICv3(Gic):
         Raises
         ------
         ConfigError : the PE has no such Exception level or state.
+        TypeError : a number is no integer; the text names it.
         """
         config = self.config
+        if not isinstance(el, int):
+            el = integer("el", el)
         if not 0 <= el <= 3 or (el == 3 and not config.security) or (el == 2 and not config.el2):
             levels = [0, 1, *([2] if config.el2 else []), *([3] if config.security else [])]
             raise ConfigError(f"el must be one of {levels} in this configuration, got {el}")
@@ -471,7 +509,7 @@ class GICv3(Gic):
         self.reset_cpuif(cpu.gicv3state.index)
         cpu.sysregs = self.sysregs
 
-    def save(self, path: PathLike[str] | None = None) -> bytes:
+    def save(self, path: str | PathLike[str] | None = None) -> bytes:
         """All architectural state and the configuration as bytes: equal bytes for equal state. See docs/snapshots.md.
 
         Callbacks, the objects of `set_cpustate`, statistics and the strict log are not part of it.
@@ -502,6 +540,10 @@ class GICv3(Gic):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).restore, (self.save(),)
+
+    def __repr__(self) -> str:
+        plugged = int((self.arrays.pe["flags"] & 1).sum())
+        return f"<{type(self).__name__} of {self.num_pe} PEs, {plugged} plugged>"
 
     @cached_property
     def sysregs(self) -> dict[int, SysReg]:

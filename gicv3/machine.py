@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from operator import index as as_index
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +12,10 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from gicv3.acpi.cpuhp import CpuHotplugRegisters
 from gicv3.acpi.ged import AcpiGed
-from gicv3.errors import ConfigError, GicError
+from gicv3.arguments import instance, integer, integers, switch
+from gicv3.errors import ConfigError, GicError, HotplugError
 from gicv3.gic import GICv3, GICv3Config
-from gicv3.hotplug import CpuHotplugHandler, associate
+from gicv3.hotplug import CpuHotplugHandler, associate, check_driver
 from gicv3.machine_state import load_machine, restore_machine, save_machine
 from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
 from gicv3.policy import HotplugPolicy
@@ -42,6 +42,9 @@ class Region(NamedTuple):
 
     base: int
     size: int
+
+    def __repr__(self) -> str:
+        return f"Region(base={self.base:#x}, size={self.size:#x})"
 
 
 _LOW_MAP = {
@@ -110,7 +113,8 @@ class VirtMachine(CpuHotplugHandler, RunControl):
             embedder maps its RAM (`UnicornMachine` does).
         policy: which vCPUs may go, what becomes of one that runs, how long a request holds; see `HotplugPolicy`.
         gic_options: further fields of GICv3Config; unless given, `spis` is 256 and `el2` as `virtualization`.
-    Raises: ConfigError. Thread-safety: none beyond the GIC's own; use it from one thread at a time.
+    Raises: ConfigError; TypeError naming an argument of a wrong type.
+    Thread-safety: none beyond the GIC's own; use it from one thread at a time.
     """
 
     on_power = Callback[Callable[[Vcpu, PowerState], object]]()
@@ -142,17 +146,34 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         policy: HotplugPolicy | None = None,
         **gic_options: Any,
     ) -> None:
-        if gic_version != 3:
+        if integer("gic_version", gic_version) != 3:
             raise ConfigError(f"gic_version must be 3, got {gic_version}")
-        if max_cpus is None and topology is None and affinities is not None:
-            max_cpus = len(affinities)
+        highmem_redists = switch("highmem_redists", highmem_redists)
+        acpi, hotplug = switch("acpi", acpi), switch("hotplug", hotplug)
+        virtualization, pmu, its = switch("virtualization", virtualization), switch("pmu", pmu), switch("its", its)
+        ram_size, frequency = integer("ram_size", ram_size), integer("frequency", frequency)
+        redist2_capacity = integer("redist2_capacity", redist2_capacity)
+        try:
+            check_driver(cpu_type)
+        except HotplugError:
+            raise ConfigError(f"cpu_type must be a vCPU model such as 'max-arm-cpu', got {cpu_type!r}") from None
+        if topology is not None:
+            instance("topology", topology, Topology)
+        if policy is not None:
+            instance("policy", policy, HotplugPolicy)
+        if affinities is not None:
+            affinities = integers("affinities", affinities)
+            if max_cpus is None and topology is None:
+                max_cpus = len(affinities)
         cpus, max_cpus, self.topology = resolve_topology(cpus, max_cpus, topology)
+        self.policy = policy if policy is not None else HotplugPolicy()
+        self.policy.check_slots(max_cpus)
         self.arguments: Mapping[str, Any] = MappingProxyType({
             "cpus": cpus, "max_cpus": max_cpus, "topology": asdict(self.topology),
             "affinities": None if affinities is None else list(affinities), "ram_size": ram_size,
             "highmem_redists": highmem_redists, "redist2_capacity": redist2_capacity, "acpi": acpi, "hotplug": hotplug,
             "virtualization": virtualization, "pmu": pmu, "cpu_type": cpu_type, "frequency": frequency,
-            "its": its, "gic_options": dict(gic_options),
+            "its": its, "gic_options": (saved_options := dict(gic_options)),
         })
         self.has_hotpluggable_cpus = acpi and hotplug
         if not self.has_hotpluggable_cpus and max_cpus > cpus:
@@ -164,7 +185,6 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self.pmu = pmu
         self.virtualization = virtualization
         self.cpu_type = cpu_type
-        self.policy = policy if policy is not None else HotplugPolicy()
         self.migrating = False
         self.memory_map, regions = _memory_map(
             max_cpus, ram_size, highmem_redists, redist2_capacity, self.has_hotpluggable_cpus
@@ -187,6 +207,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         if its:
             gic_options = {"lpis": True, "its": 1, "its_bases": (self.memory_map["GIC_ITS"].base,), **gic_options}
         self.gic = self._create_gic(affinities, regions, gic_options)
+        saved_options |= {name: getattr(self.gic.config, name) for name in saved_options}
         self.acpi_device = AcpiGed(self, 32 + SPI["ACPI_GED"]) if self.has_hotpluggable_cpus else None
         # Boot vCPUs are there before anybody listens: they are associated directly, by the code that hotplug uses.
         for index in range(cpus):
@@ -240,7 +261,8 @@ class VirtMachine(CpuHotplugHandler, RunControl):
     def on_cpu_line(self) -> Callable[[Vcpu, Any, bool], object] | None:
         """Called with (vCPU, `gicv3.Line`, level) when one of the six lines to a vCPU changes.
 
-        Setting it takes the place of `gic.on_line`. Without it, poll `gic.changed()` and `Vcpu.lines`.
+        Setting it takes the place of `gic.on_line`; None gives that up again, and leaves a `gic.on_line` that somebody
+        set since. While that is so, nothing is called here. Without either, poll `gic.changed()` and `Vcpu.lines`.
 
         Raises: ConfigError when set to something that is neither callable nor None.
         """
@@ -249,7 +271,10 @@ class VirtMachine(CpuHotplugHandler, RunControl):
     @on_cpu_line.setter
     def on_cpu_line(self, callback: Callable[[Vcpu, Any, bool], object] | None) -> None:
         self._on_cpu_line = check_callback("on_cpu_line", callback)
-        self.gic.on_line = self._gic_line if callback is not None or self.virtualization else None
+        if callback is not None or (self.virtualization and self.gic.on_line is None):
+            self.gic.on_line = self._gic_line
+        elif not self.virtualization and self.gic.on_line == self._gic_line:
+            self.gic.on_line = None
 
     def power_on(self, cpu: Vcpu, entry: int, context_id: int = 0) -> None:
         """Reset a vCPU that is off and start it.
@@ -261,8 +286,9 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         Raises: ConfigError; GicError when it is not off or not plugged; what `on_power` raised, and it is off then;
         what a callback raised that was told of its reset, and it is started nevertheless.
         """
+        instance("cpu", cpu, Vcpu)
         for name, value in (("entry", entry), ("context_id", context_id)):
-            if not 0 <= as_index(value) < 1 << 64:
+            if not 0 <= integer(name, value) < 1 << 64:
                 raise ConfigError(f"{name} must be in 0..2**64-1, got {value:#x}")
         if cpu.power_state is not PowerState.OFF or self._cpus.get(cpu.cpu_index) is not cpu:
             raise GicError(f"cpu {cpu.cpu_index} must be plugged and OFF to be powered on")
@@ -333,7 +359,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         collect(errors, self.run_events.notify, RunEvent(RunChange.RESET, guest))
         raise_all("callbacks failed in the reset of the machine", errors)
 
-    def save(self, path: PathLike[str] | None = None) -> bytes:
+    def save(self, path: str | PathLike[str] | None = None) -> bytes:
         """The state of the machine and its GIC as bytes: vCPUs, power, wires, timers, ACPI registers, requests.
 
         Not part of it: callbacks, the policy, RAM, and what an engine holds of a vCPU. See docs/snapshots.md.
@@ -362,6 +388,9 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then.
         """
         load_machine(self, source)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._cpus)} of {self.max_cpus} vCPUs plugged, {self.run_state.value}>"
 
     def check(self) -> None:
         """Verify the GIC's invariants, and that slots, names, associations and wires agree.
@@ -404,9 +433,9 @@ def _memory_map(
     max_cpus: int, ram_size: int, highmem_redists: bool, redist2_capacity: int, hotplug: bool
 ) -> tuple[Mapping[str, Region], list[tuple[int, int]]]:
     """Lay out the machine: its regions by name, and (base, number of PEs) of each redistributor region."""
-    if as_index(ram_size) < 1:
+    if ram_size < 1:
         raise ConfigError(f"ram_size must be at least 1, got {ram_size}")
-    if not 1 <= as_index(redist2_capacity) <= MAX_CPUS:
+    if not 1 <= redist2_capacity <= MAX_CPUS:
         raise ConfigError(f"redist2_capacity must be in 1..{MAX_CPUS}, got {redist2_capacity}")
     capacity = REDIST_CAPACITY + (redist2_capacity if highmem_redists else 0)
     if max_cpus > capacity:

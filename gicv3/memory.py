@@ -33,6 +33,9 @@ class Memory:
         self._gic = gic
         self._regions: dict[int, tuple[int, memoryview[int] | None]] = {}
 
+    def __repr__(self) -> str:
+        return f"<Memory: {', '.join(f'{base:#x}+{size:#x} {kind}' for base, size, kind in self.regions) or 'empty'}>"
+
     @property
     def regions(self) -> tuple[tuple[int, int, str], ...]:
         """(address, size in bytes, "buffer" or "callbacks") of each region, in order of addresses."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
+from gicv3.arguments import integer, switch
 from gicv3.errors import ConfigError
 
 
@@ -29,9 +30,23 @@ class HotplugPolicy:
     enables and disables them (RFC V6); a disabled one is for the GIC and for PSCI as an absent one."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.removable, str) and not hasattr(self.removable, "__contains__"):
+            raise ConfigError(f"removable must be 'hotplugged', 'all' or slots, got {self.removable!r}")
         if isinstance(self.removable, str) and self.removable not in ("hotplugged", "all"):
             raise ConfigError(f"removable must be 'hotplugged', 'all' or slots, got {self.removable!r}")
         if self.running not in ("refuse", "stop"):
             raise ConfigError(f"running must be 'refuse' or 'stop', got {self.running!r}")
-        if self.request_timeout is not None and not self.request_timeout > 0:
+        timeout = self.request_timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise ConfigError(f"request_timeout must be above 0 or None, got {self.request_timeout}")
+        if not callable(self.clock):
+            raise ConfigError(f"clock must be callable, got {self.clock!r}")
+        object.__setattr__(self, "admin_state", switch("admin_state", self.admin_state))
+
+    def check_slots(self, max_cpus: int) -> None:
+        """Raises: ConfigError when `removable` lists a slot that a machine of `max_cpus` does not have."""
+        if isinstance(self.removable, str) or not isinstance(self.removable, Iterable):
+            return
+        for slot in self.removable:
+            if not 0 <= integer("a slot of removable", slot) < max_cpus:
+                raise ConfigError(f"removable must name slots in 0..{max_cpus - 1}, got {slot}")

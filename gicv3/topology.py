@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import index as as_index
 from typing import TYPE_CHECKING, NamedTuple, overload
 
+from gicv3.arguments import integer
 from gicv3.errors import ConfigError, HotplugError
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Topology:
 
     def __post_init__(self) -> None:
         for name in ("sockets", "clusters", "cores", "threads"):
-            if as_index(getattr(self, name)) < 1:
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
+            if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_cpus > MAX_CPUS:
             raise ConfigError(f"product of the hierarchy must be in 1..{MAX_CPUS}, got {self.max_cpus}")
@@ -131,8 +132,10 @@ def resolve_topology(cpus: int | None, max_cpus: int | None, topology: Topology 
 
     Returns: (cpus, max_cpus, topology). Raises: ConfigError with the value and the limit.
     """
+    cpus = None if cpus is None else integer("cpus", cpus)
+    max_cpus = None if max_cpus is None else integer("max_cpus", max_cpus)
     for name, value in (("cpus", cpus), ("max_cpus", max_cpus)):
-        if value is not None and not 1 <= as_index(value) <= MAX_CPUS:
+        if value is not None and not 1 <= value <= MAX_CPUS:
             raise ConfigError(f"{name} must be in 1..{MAX_CPUS}, got {value}")
     if max_cpus is None:
         max_cpus = topology.max_cpus if topology is not None else cpus or 1
@@ -216,11 +219,15 @@ class PossibleCpus(Sequence[CpuSlot]):
     def __getitem__(self, index: int | slice) -> CpuSlot | tuple[CpuSlot, ...]:
         if isinstance(index, slice):
             return tuple(CpuSlot(self._machine, i) for i in range(*index.indices(len(self))))
+        index = integer("slot index", index)
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(f"slot index must be in 0..{len(self) - 1}, got {index}")
         return CpuSlot(self._machine, index)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} possible CPUs, {len(self._machine.cpus)} plugged>"
 
     def __iter__(self) -> Iterator[CpuSlot]:
         return (CpuSlot(self._machine, i) for i in range(len(self)))

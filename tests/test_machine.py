@@ -324,7 +324,7 @@ def test_a_power_on_takes_64_bit_numbers(machine, name):
 
 @pytest.mark.parametrize("option", ["cpus", "max_cpus", "ram_size", "redist2_capacity", "frequency"])
 def test_numbers_of_a_machine_are_integers(option):
-    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match=f"{option} must be an integer, got 4.0"):
         VirtMachine(**{option: 4.0})
 
 
