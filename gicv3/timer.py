@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
-from operator import index as as_index
 from typing import Any
 
-from gicv3.errors import ConfigError
+from gicv3.arguments import integer
+from gicv3.errors import ConfigError, RegisterError
 from gicv3.notifier import collect, raise_all
 
 MASK64 = (1 << 64) - 1
@@ -70,6 +70,26 @@ _FIELD = {
 }
 
 
+def _register(reg: int | str) -> TimerReg:
+    """Raises: RegisterError for a register that is not the timer's."""
+    try:
+        return TimerReg[reg] if isinstance(reg, str) else TimerReg(reg)
+    except (KeyError, ValueError):
+        raise RegisterError(f"no timer register is called {reg!r}") from None
+
+
+def _checked(reg: int | str, now: int) -> int:
+    """The encoding of a register. Raises: ConfigError when it is none of the timer's, or for a time out of range."""
+    check_now(now)
+    return int(_register(reg))
+
+
+def check_now(now: int) -> None:
+    """Raises: ConfigError when the system counter cannot read so."""
+    if not 0 <= integer("now", now) <= MASK64:
+        raise ConfigError(f"now must be in 0..2**64-1, got {now}")
+
+
 class GenericTimer:
     """The five timers of one PE, made by :meth:`TimerBank.attach`.
 
@@ -88,12 +108,14 @@ class GenericTimer:
         self._levels = 0
         self.cntvoff = 0
 
-    def read(self, reg: int, now: int) -> int:
+    def read(self, reg: int | str, now: int) -> int:
         """Read a timer register.
 
-        Parameters: `reg`, a :class:`TimerReg` or its encoding; `now`, the system counter, 0..2**64-1.
-        Returns: its 64-bit value. Raises: ValueError for a register that is not the timer's.
+        Parameters: `reg`, a :class:`TimerReg`, its encoding or its name; `now`, the system counter, 0..2**64-1.
+        Returns: its 64-bit value. Raises: ConfigError for a register that is not the timer's, or `now` out of range.
         """
+        if reg.__class__ is str or not 0 <= now <= MASK64:
+            reg = _checked(reg, now)
         if reg in _FIELD:
             timer, kind = _FIELD[reg]
             if kind == "CVAL":
@@ -103,7 +125,7 @@ class GenericTimer:
             # ISTATUS of a disabled timer is UNKNOWN: 0 here.
             ctl = self._ctl[timer]
             return ctl | ISTATUS if ctl & ENABLE and self.count(timer, now) >= self._cval[timer] else ctl
-        match TimerReg(reg):
+        match _register(reg):
             case TimerReg.CNTVOFF_EL2:
                 return self.cntvoff
             case TimerReg.CNTFRQ_EL0:
@@ -113,12 +135,14 @@ class GenericTimer:
             case _:
                 return self.count(Timer.PHYS, now)
 
-    def write(self, reg: int, value: int, now: int) -> None:
+    def write(self, reg: int | str, value: int, now: int) -> None:
         """Write a timer register and move its output if that follows; the counters and CNTFRQ_EL0 ignore it.
 
         Parameters: as :meth:`read`; `value`, of which the register's width is used.
-        Raises: ValueError for a register that is not the timer's.
+        Raises: as :meth:`read`.
         """
+        if reg.__class__ is str or not 0 <= now <= MASK64:
+            reg = _checked(reg, now)
         if reg in _FIELD:
             timer, kind = _FIELD[reg]
             if kind == "CTL":
@@ -130,7 +154,7 @@ class GenericTimer:
                 offset = ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
                 self._cval[timer] = (self.count(timer, now) + offset) & MASK64
             self._update(timer, now)
-        elif TimerReg(reg) == TimerReg.CNTVOFF_EL2:
+        elif _register(reg) == TimerReg.CNTVOFF_EL2:
             self.cntvoff = value & MASK64
             self._update(Timer.VIRT, now)
 
@@ -224,7 +248,7 @@ class TimerBank:
     def __init__(
         self, on_output: Callable[[Any, Timer, bool], object], frequency: int = DEFAULT_FREQUENCY
     ) -> None:
-        if not 1 <= as_index(frequency) <= 0xFFFF_FFFF:
+        if not 1 <= integer("frequency", frequency) <= 0xFFFF_FFFF:
             raise ConfigError(f"frequency must be in 1..{0xFFFF_FFFF} Hz, got {frequency}")
         self.on_output = on_output
         self.frequency = frequency
@@ -241,8 +265,10 @@ class TimerBank:
         """Move every output whose time has come.
 
         Parameters: `now`, the system counter, 0..2**64-1; it must not go back.
-        Raises: what `on_output` raised, after all have moved.
+        Raises: ConfigError when it is out of range; what `on_output` raised, after all have moved.
         """
+        if not 0 <= now <= MASK64:
+            check_now(now)
         heap = self._heap
         errors: list[BaseException] = []
         while heap and heap[0][0] <= now:

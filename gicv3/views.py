@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, overload
 
+from gicv3._core import Line
+from gicv3.arguments import integer
+from gicv3.errors import RegisterError
 from gicv3.registers import REGISTERS, Reg
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ class FrameView:
     """Registers of a frame by name: ``gic.dist["GICD_CTLR"]``, ``gic.dist["GICD_IROUTER", 40]``.
 
     Accesses are Secure ones, as a debugger's. An array element is named by its architectural index.
+
+    Raises, for a name or an index that no register has: `RegisterError`, which is a ConfigError and a KeyError.
     """
 
     __slots__ = ("_gic", "_prefix", "index")
@@ -44,16 +49,20 @@ class FrameView:
         self.index = index
 
     def _place(self, key: str | tuple[str, int]) -> tuple[Reg, int, int]:
-        name, number = key if isinstance(key, tuple) else (key, None)
-        row = _ROWS.get(name)
-        if row is None or not name.startswith(self._prefix):
-            raise KeyError(f"no {self._prefix}* register is called {name!r}")
+        name, number = key, None
+        if isinstance(key, tuple):
+            if len(key) != 2:
+                raise RegisterError(f"a register is a name, or (name, index) of an array's element, got {key!r}")
+            name, number = key[0], integer("index", key[1])
+        row = _ROWS.get(name) if isinstance(name, str) else None
+        if row is None or not row.name.startswith(self._prefix):
+            raise RegisterError(f"no {self._prefix}* register is called {name!r}")
         element = 0 if number is None else number - row.first
         if number is None and row.count > 1:
             last = row.first + row.count - 1
-            raise KeyError(f"{name} is an array {row.first}..{last}: give the index")
+            raise RegisterError(f"{name} is an array {row.first}..{last}: give the index")
         if not 0 <= element < row.count:
-            raise KeyError(f"{name} has the indexes {row.first}..{row.first + row.count - 1}, got {number}")
+            raise RegisterError(f"{name} has the indexes {row.first}..{row.first + row.count - 1}, got {number}")
         size = row.width // 8
         if size not in row.sizes:
             size = max(row.sizes)
@@ -90,7 +99,10 @@ class RedistView(FrameView):
 
 
 class PeView:
-    """One PE's CPU interface. Stateless: any two views of the same PE are equal."""
+    """One PE's CPU interface: ``pe["ICC_PMR_EL1"]``. Stateless: any two views of the same PE are equal.
+
+    Raises, for a name that no register has: `RegisterError`, which is a ConfigError and a KeyError.
+    """
 
     __slots__ = ("gic", "index")
 
@@ -123,12 +135,22 @@ class PeView:
     @property
     def irq(self) -> bool:
         """Level of the IRQ output."""
-        return bool(self.gic.line(self.index) & 1)
+        return bool(self.gic.line(self.index) & Line.IRQ)
 
     @property
     def fiq(self) -> bool:
         """Level of the FIQ output."""
-        return bool(self.gic.line(self.index) & 2)
+        return bool(self.gic.line(self.index) & Line.FIQ)
+
+    @property
+    def nmi(self) -> bool:
+        """Level of the NMI output (FEAT_GICv3_NMI)."""
+        return bool(self.gic.line(self.index) & Line.NMI)
+
+    @property
+    def line(self) -> Line:
+        """All output lines."""
+        return Line(self.gic.line(self.index))
 
     @property
     def accessible(self) -> bool:
@@ -167,9 +189,12 @@ class Views(Sequence[View]):
         if isinstance(index, slice):
             return [self._make(self._gic, i) for i in range(*index.indices(len(self)))]
         index = as_index(index)
-        if not -len(self) <= index < len(self):
+        if not 0 <= index < len(self):   # a negative one is a mistake of arithmetic, not the last PE
             raise IndexError(f"PE index must be in 0..{len(self) - 1}, got {index}")
-        return self._make(self._gic, index % len(self))
+        return self._make(self._gic, index)
+
+    def __repr__(self) -> str:
+        return f"<views of PEs 0..{len(self) - 1}>"
 
     def __iter__(self) -> Iterator[View]:
         return (self._make(self._gic, i) for i in range(len(self)))
