@@ -10,6 +10,7 @@ import numpy
 import numpy.typing as npt
 
 from gicv3._core import finish_batch, register_encoding, run_batch
+from gicv3.arguments import integer
 from gicv3.errors import BatchError, ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Batch:
     def __init__(self, gic: GICv3) -> None:
         self._gic = gic
 
+    def __repr__(self) -> str:
+        return f"<Batch of {self._gic!r}>"
+
     def set_lines(self, intids: Integers, pes: Integers | None, levels: Integers) -> None:
         """Drive input wires: `set_ppi` or `set_spi` for each element.
 
@@ -78,7 +82,7 @@ class Batch:
     def sysregs(
         self,
         pes: Integers,
-        regs: Integers | str | tuple[int, int, int, int, int],
+        regs: Integers | str | Sequence[str] | tuple[int, int, int, int, int],
         values: Integers | None = None,
         writes: Integers | None = None,
     ) -> Accesses:
@@ -87,7 +91,7 @@ class Batch:
         Parameters
         ----------
         pes : PE index, 0..num_pe-1.
-        regs : `SysReg` members or their ints; or one register for all as a name or (op0, op1, CRn, CRm, op2).
+        regs : `SysReg` members, their ints or their names; or one register for all, also as (op0, op1, CRn, CRm, op2).
         values : what is written, 0..2**64-1; not looked at for a read.
         writes : which elements write. None: all of them if `values` are given, else none.
 
@@ -104,7 +108,7 @@ class Batch:
                 _ACCESSES,
                 (numpy.uint64, numpy.uint8),
                 pes=pes,
-                regs=register_encoding(regs) if isinstance(regs, str | tuple) else regs,
+                regs=_registers(regs),
                 values=0 if values is None else values,
                 writes=writes,
             )
@@ -165,11 +169,23 @@ def _common(first: tuple[int, ...], *others: tuple[int, ...]) -> tuple[int, ...]
     """The shape of all columns, single values spread; ValueError when there is none."""
     if first and all(other == first for other in others):
         return first  # the ordinary case: NumPy would take longer than a small batch does
-    return numpy.broadcast_shapes((1,), first, *others)
+    found = {shape for shape in (first, *others) if shape} or {(1,)}
+    if len(found) > 1:
+        raise ValueError
+    return found.pop()
+
+
+def _registers(regs: Any) -> Any:
+    """Registers as their encodings; a tuple of five numbers is one register."""
+    if isinstance(regs, str) or (isinstance(regs, tuple) and len(regs) == 5 and not isinstance(regs[0], str)):
+        return register_encoding(regs)
+    if isinstance(regs, list | tuple):
+        return [register_encoding(reg) if isinstance(reg, str) else reg for reg in regs]
+    return regs
 
 
 def _group(group: int) -> int:
-    if group not in (0, 1):
+    if integer("group", group) not in (0, 1):
         raise ConfigError(f"group must be 0 or 1, got {group}")
     return group
 
