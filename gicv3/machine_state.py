@@ -150,6 +150,8 @@ def save_machine(machine: VirtMachine) -> bytes:
 def _open(source: Source) -> tuple[Any, bytes]:
     snapshot = unpack(source)
     if snapshot.texts.keys() != {"machine"} or snapshot.arrays.keys() != {"gic"}:
+        if "config" in snapshot.texts:
+            raise SnapshotError("this is the snapshot of a GIC alone: GICv3.restore or GICv3.load takes it")
         raise SnapshotError("a machine's snapshot has the fields machine and gic, this one has "
                             f"{', '.join([*snapshot.texts, *snapshot.arrays])}")
     return snapshot.texts["machine"], snapshot.arrays["gic"].payload

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the format and of the fields that a GIC writes; every older one can be read."""
 
-Source = bytes | bytearray | memoryview | PathLike[str]
+Source = bytes | bytearray | memoryview | str | PathLike[str]
 
 _MAGIC = b"\x89GICv3\r\n"
 _HEAD = struct.Struct("<8sI")
@@ -150,7 +150,7 @@ def unpack(source: Source) -> Snapshot:
 def _read(source: Source) -> bytes:
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
-    if isinstance(source, PathLike):
+    if isinstance(source, str | PathLike):
         return Path(source).read_bytes()
     raise TypeError(f"a snapshot is bytes or the path of a file, got {type(source).__name__}")
 
@@ -241,6 +241,8 @@ def save_gic(gic: GICv3) -> bytes:
 
 def expand(snapshot: Snapshot) -> tuple[GICv3Config, dict[str, bytes]]:
     """The configuration and the arrays of a GIC's snapshot."""
+    if "machine" in snapshot.texts:
+        raise SnapshotError("this is the snapshot of a machine: VirtMachine.restore or VirtMachine.load takes it")
     if snapshot.texts.keys() != {"config"}:
         raise SnapshotError(f"a GIC's snapshot has the text config, got {', '.join(snapshot.texts) or 'none'}")
     config = config_of(snapshot.texts["config"])

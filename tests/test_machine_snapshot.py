@@ -165,9 +165,9 @@ def test_load_refuses_other_vcpus_and_names_both_sides() -> None:
 
 
 def test_the_snapshot_of_a_gic_is_not_that_of_a_machine() -> None:
-    with pytest.raises(SnapshotError, match="a machine's snapshot has the fields machine and gic, this one has config"):
+    with pytest.raises(SnapshotError, match="snapshot of a GIC alone"):
         VirtMachine.restore(GICv3(GICv3Config(cpus=1)).save())
-    with pytest.raises(SnapshotError, match="a GIC's snapshot has the text config, got machine"):
+    with pytest.raises(SnapshotError, match="snapshot of a machine"):
         GICv3.restore(VirtMachine(cpus=1).save())
 
 
