@@ -1,5 +1,8 @@
 """gicv3: an embeddable Arm GICv3 interrupt controller whose vCPUs can be hot-plugged and unplugged without end."""
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 try:
     from gicv3._core import Gic, Line
 except ModuleNotFoundError as error:
@@ -12,7 +15,7 @@ except ModuleNotFoundError as error:
 from gicv3.arrays import Arrays, Latency
 from gicv3.batch import Accesses, Batch
 from gicv3.capi import get_include
-from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, SnapshotError
+from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, RegisterError, SnapshotError
 from gicv3.explain import Explanation, Gate
 from gicv3.gic import GICv3, GICv3Config
 from gicv3.hotplug import CPUHotplugInfo
@@ -25,6 +28,17 @@ from gicv3.topology import Topology
 from gicv3.views import Access, PeView, RedistView
 
 __version__ = "0.1.0"
+
+_MODULES = frozenset({"acpi", "fdt", "guests", "its_commands", "kvm", "kvm_tables", "msi", "pl011", "pl031", "qmp",
+                      "stress", "trace", "unicorn"})
+
+
+def __getattr__(name: str) -> _Any:
+    """Import a module of the package when it is first asked for: `gicv3.kvm` needs no import of its own."""
+    if name in _MODULES:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Access",
@@ -50,6 +64,7 @@ __all__ = [
     "NotifierList",
     "PeView",
     "RedistView",
+    "RegisterError",
     "SnapshotError",
     "SysReg",
     "Topology",
