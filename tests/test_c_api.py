@@ -423,3 +423,12 @@ def test_the_example_for_c_and_ctypes_reads_what_it_writes(capsys: pytest.Captur
     runpy.run_path(str(HERE.parent.parent / "examples" / "mmio_from_c.py"))["main"](10)
     assert re.fullmatch(r"10 reads and 10 writes from C: [\d.]+ ns a read, [\d.]+ ns a write; from ctypes: [\d.]+ ns\n",
                         capsys.readouterr().out)
+
+
+def test_the_cython_of_the_documentation_compiles(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    (block,) = re.findall(r"```cython\n(.*?)```", (root / "docs" / "c-api.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "block.pyx").write_text(block)
+    command = [sys.executable, "-m", "cython", "-3", "-I", str(root), "-o", "block.c", "block.pyx"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
