@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gicv3.arguments import instance
 from gicv3.errors import ConfigError
 from gicv3.machine import SPI, Region, VirtMachine
 from gicv3.psci import SMC64, PsciFunction
@@ -50,6 +51,7 @@ def build_fdt(
     Returns: a flattened devicetree. Raises: ConfigError; ImportError without the extra `fdt`. Thread-safety: as the
     machine's.
     """
+    instance("machine", machine, VirtMachine)
     memory_map = machine.memory_map
     base, size = check_memory(machine, memory)
     for name in devices:

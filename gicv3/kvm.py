@@ -15,8 +15,9 @@ state and no extended ranges or NMIs; a GIC that has them cannot be exported.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from gicv3.arguments import instance
 from gicv3.errors import SnapshotError
 from gicv3.gic import GICv3
 from gicv3.kvm_tables import loaded
@@ -131,7 +132,19 @@ def _levels(gic: GICv3) -> Iterator[tuple[int, _Element]]:
         yield _affinity(gic, pe), _Element("pe.line", pe)
 
 
+def _check_form(form: Any) -> None:
+    """Raises: TypeError unless these are dictionaries of numbers by name of their group."""
+    instance("form", form, Mapping)
+    for group, values in form.items():
+        instance("a group's name", group, str)
+        instance(group, values, Mapping)
+        for attribute, value in values.items():
+            if not isinstance(attribute, int) or not isinstance(value, int):
+                raise TypeError(f"{group} must map integers to integers, got {attribute!r:.80}: {value!r:.80}")
+
+
 def _refuse(gic: GICv3) -> None:
+    instance("gic", gic, GICv3)
     for feature in ("security", "espis", "eppis", "nmi"):
         if gic.config.has(feature):
             raise SnapshotError(f"KVM's form has no {feature}, this GIC has {feature}={getattr(gic.config, feature)!r}")
@@ -194,6 +207,7 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
     is one that the register cannot hold here.
     """
     _refuse(gic)
+    _check_form(form)
     unknown = sorted(form.keys() - {*GROUPS, ITS_GROUP})
     if unknown:
         raise SnapshotError(f"groups must be of {', '.join(GROUPS)}, got {', '.join(unknown)}")

@@ -86,8 +86,10 @@ class NotifierList:
     def add(self, notifier: Notifier) -> None:
         """Append `notifier`.
 
-        Raises: GicError when it is on a list already.
+        Raises: GicError when it is on a list already; TypeError when it is no Notifier.
         """
+        if not isinstance(notifier, Notifier):
+            raise TypeError(f"notifier must be a Notifier, as Notifier(function) makes one, got {notifier!r:.80}")
         if notifier._list is not None and notifier._list() is not None:
             raise GicError("a notifier can be on one list only, and once")
         self._members[notifier] = None

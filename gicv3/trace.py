@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from enum import IntEnum
-from operator import index as as_index
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy
 
 from gicv3._core import Gic, Line
+from gicv3.arguments import instance, integer
 from gicv3.errors import ConfigError
 
 MAX_ENTRIES = 1 << 24
@@ -73,11 +73,13 @@ class Tracer:
         entries: size of the ring in events of 32 bytes, rounded up to a power of two, 1..2**24.
         clock: "caller": events have the time that `gic.trace_time` was last set to; "host": nanoseconds of the host's
             monotonic clock.
-    Raises: ConfigError. Thread-safety: as the GIC's methods.
+    Raises: ConfigError; TypeError when `gic` is none. Thread-safety: as the GIC's methods.
     """
 
     def __init__(self, gic: Gic, entries: int = 65536, clock: str = "caller") -> None:
-        if not 1 <= as_index(entries) <= MAX_ENTRIES:
+        instance("gic", gic, Gic)
+        entries = integer("entries", entries)
+        if not 1 <= entries <= MAX_ENTRIES:
             raise ConfigError(f"entries must be in 1..{MAX_ENTRIES}, got {entries}")
         if clock not in ("caller", "host"):
             raise ConfigError(f"clock must be 'caller' or 'host', got {clock!r}")

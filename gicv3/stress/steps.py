@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import NamedTuple
 
+from gicv3.arguments import integer, switch
 from gicv3.errors import ConfigError
 from gicv3.topology import MAX_CPUS
 
@@ -106,6 +107,10 @@ class StressConfig:
     """Whether guests on Unicorn do it instead: the demo's, with 4 of 8 vCPUs that come and go; needs its packages."""
 
     def __post_init__(self) -> None:
+        for name in ("max_cpus", "cycles", "seed", "check_every"):
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
+        for name in ("its", "guest"):
+            object.__setattr__(self, name, switch(name, getattr(self, name)))
         if not 2 <= self.max_cpus <= MAX_CPUS:
             raise ConfigError(f"max_cpus must be in 2..{MAX_CPUS}, got {self.max_cpus}")
         for name in ("cycles", "check_every"):

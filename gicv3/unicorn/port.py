@@ -7,19 +7,16 @@ vector; ERET is Unicorn's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from operator import index as as_index
-from typing import TYPE_CHECKING
 
 import unicorn
 from unicorn import arm64_const as reg
 
+from gicv3.arguments import instance, integer
 from gicv3.errors import ConfigError
+from gicv3.gic import GICv3
 from gicv3.registers import REGISTERS, SYSREGS, Frame, encode
 from gicv3.unicorn import _native, native
 from gicv3.vcpu import Unique
-
-if TYPE_CHECKING:
-    from gicv3 import GICv3
 
 ID_AA64PFR0_EL1 = (3, 0, 0, 4, 0)
 PFR0_GIC = 1 << 24
@@ -49,7 +46,8 @@ class UnicornPort(_native.Port, Unique):
     """
 
     def __init__(self, gic: GICv3, uc: unicorn.Uc, pe: int = 0, mmio: bool = True) -> None:
-        if not 0 <= as_index(pe) < gic.num_pe:
+        instance("gic", gic, GICv3)
+        if not 0 <= integer("pe", pe) < gic.num_pe:
             raise ConfigError(f"pe must be in 0..{gic.num_pe - 1}, got {pe}")
         native.check_uc(uc)
         self.uc = uc
