@@ -14,7 +14,7 @@ _NONE = 1023
 
 
 class Gate(NamedTuple):
-    """One condition of delivery: whether it holds, what was found, and what would make it hold."""
+    """One condition of delivery: whether it holds, what was found, and, where it does not, what would make it hold."""
 
     name: str
     is_open: bool
@@ -39,6 +39,10 @@ class Explanation(NamedTuple):
     def blocking(self) -> tuple[Gate, ...]:
         """The closed gates; the first one is what to look at first."""
         return tuple(gate for gate in self.gates if not gate.is_open)
+
+    def __repr__(self) -> str:
+        what = f"signalled on {self.output}" if self.delivered else f"blocked by {self.blocking[0].name!r}"
+        return f"<INTID {self.intid} to PE {self.pe}: {what}>"
 
     def __str__(self) -> str:
         if self.delivered:
@@ -203,12 +207,24 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
     return gates
 
 
+def _missing(gic: GICv3, intid: int) -> str:
+    """Which fields of the configuration give a GIC an INTID that it has not."""
+    config = gic.config
+    if intid >= 8192:
+        return (f"LPIs need GICv3Config.lpis (it is {config.lpis}) and id_bits of at least {intid.bit_length()} "
+                f"(it is {config.id_bits}).")
+    for name, first, last in (("spis", 32, 1019), ("eppis", 1056, 1119), ("espis", 4096, 5119)):
+        if first <= intid <= last:
+            return f"INTIDs {first}..{last} come by GICv3Config.{name}, which is {getattr(config, name)}."
+    return "No GIC has it: 1020..1023 have a meaning of their own, and others up to 8191 are reserved."
+
+
 def explain(gic: GICv3, intid: int, pe: int) -> Explanation:
     """See `GICv3.explain`."""
     facts = gic._facts(intid, pe)
     if facts is None:
-        gate = Gate("implemented", False, "this GIC has no such INTID",
-                    "See GICv3Config: spis, espis, eppis, lpis, id_bits.")
+        gate = Gate("implemented", False, "this GIC has no such INTID", _missing(gic, intid))
         return Explanation(intid, pe, (gate,), "", False)
-    gates = (Gate("implemented", True, "exists"), *_gates(facts, intid, pe))
-    return Explanation(intid, pe, gates, facts["output"], facts["signalled"])
+    gates = [Gate("implemented", True, "exists"), *_gates(facts, intid, pe)]
+    told = tuple(gate._replace(remedy="") if gate.is_open else gate for gate in gates)
+    return Explanation(intid, pe, told, facts["output"], facts["signalled"])

@@ -191,6 +191,35 @@ def test_explain_of_an_interrupt_that_does_not_exist(intid):
     told = ready().explain(intid, 0)
     assert [gate.name for gate in told.gates] == ["implemented"]
     assert not told.delivered
+    assert repr(told) == f"<INTID {intid} to PE 0: blocked by 'implemented'>"
+
+
+@pytest.mark.parametrize(
+    ("options", "intid", "remedy"),
+    [
+        ({"spis": 32}, 64, "INTIDs 32..1019 come by GICv3Config.spis, which is 32."),
+        ({"spis": 960}, 1019, "INTIDs 32..1019 come by GICv3Config.spis, which is 960."),
+        ({}, 1020, "No GIC has it: 1020..1023 have a meaning of their own, and others up to 8191 are reserved."),
+        ({}, 1055, "No GIC has it: 1020..1023 have a meaning of their own, and others up to 8191 are reserved."),
+        ({"eppis": 32}, 1119, "INTIDs 1056..1119 come by GICv3Config.eppis, which is 32."),
+        ({}, 4096, "INTIDs 4096..5119 come by GICv3Config.espis, which is 0."),
+        ({}, 8192, "LPIs need GICv3Config.lpis (it is False) and id_bits of at least 14 (it is 16)."),
+        ({"lpis": True, "id_bits": 14}, 1 << 14,
+         "LPIs need GICv3Config.lpis (it is True) and id_bits of at least 15 (it is 14)."),
+    ],
+)
+def test_explain_names_the_field_that_an_interrupt_needs(options, intid, remedy):
+    (gate,) = gicv3.GICv3(gicv3.GICv3Config(cpus=1, **options)).explain(intid, 0).gates
+    assert gate.remedy == remedy
+
+
+@pytest.mark.parametrize("options", [{}, {"one_of_n": True, "security": True, "lpis": True, "nmi": True}])
+def test_a_gate_has_a_remedy_exactly_where_it_is_closed(options):
+    gic = gicv3.GICv3(gicv3.GICv3Config(cpus=2, **options))
+    for intid in (0, 20, 33, *([8192] if options else [])):
+        told = gic.explain(intid, 1)
+        assert [bool(gate.remedy) for gate in told.gates] == [not gate.is_open for gate in told.gates]
+        assert repr(told).startswith(f"<INTID {intid} to PE 1: blocked by ")
 
 
 def test_one_of_n_tells_where_the_interrupt_went():
