@@ -2,10 +2,14 @@
 
 import concurrent.futures
 import json
+import os
 import random
 import re
+import select
+import signal
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -227,6 +231,27 @@ def test_a_report_that_cannot_be_written_is_noticed_before_the_run(tmp_path):
     done = command("--max-cpus", 24, "--cycles", 10, "--report", path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"gicv3: {path}: No such file or directory\n"
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_processes_of_a_command_end_with_it(number, status):
+    # A shell that starts a job in the background has it ignore SIGINT.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run = [sys.executable, "-c", f"{heed}; from gicv3.cli import main; main()", "stress"]
+    with subprocess.Popen([*run, "--cycles", str(10**9), "--seeds", "2", "--jobs", "2"], cwd=ROOT) as process:
+        while len(workers := children(process.pid)) < 3:  # two, and multiprocessing's own
+            assert process.poll() is None
+            time.sleep(0.05)
+        ends = [os.pidfd_open(int(pid)) for pid in workers]
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+        for end in ends:
+            assert select.select([end], [], [], 60)[0]
+            os.close(end)
 
 
 def test_a_failing_command_says_how_to_repeat_it(monkeypatch, capsys):

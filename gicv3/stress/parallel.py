@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from threading import Thread
 
 from gicv3.stress.loop import run
 from gicv3.stress.report import Report
@@ -39,6 +41,31 @@ def run_seeds(
         return reports
 
 
-def _processes(jobs: int | None) -> Executor:
+@contextmanager
+def _processes(jobs: int | None) -> Iterator[Executor]:
+    """A pool whose processes end with this one, or when what is done with it fails or is interrupted."""
     # A forked process would inherit locks that threads of this one hold.
-    return ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("spawn"))
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, initializer=_end_with, initargs=(reader,))
+    try:
+        yield pool
+    except BaseException:
+        writer.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        writer.close()
+        reader.close()
+
+
+def _end_with(pipe: Connection) -> None:
+    """Have this process end when the other end of a pipe is closed, whoever closes it: a signal may end its owner."""
+    Thread(target=_wait_and_end, args=(pipe,), daemon=True).start()
+
+
+def _wait_and_end(pipe: Connection) -> None:
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
