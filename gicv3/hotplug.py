@@ -183,6 +183,8 @@ _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
 class CpuHotplugHandler(Unique):
     """The part of a machine that plugs and unplugs vCPUs, all or nothing, at the same cost on a machine of any size.
 
+    With `one_of_n` the GIC's whole state is copied for undo, which grows with `max_cpus`.
+
     Thread-safety: none; plug and unplug from one thread at a time.
     """
 
