@@ -325,3 +325,23 @@ def test_the_document_has_every_rule_with_its_kind() -> None:
     document = DOCUMENT.read_text(encoding="utf-8")
     rows = [line for line in document.partition("| Kind | Rule |\n|---|---|\n")[2].splitlines() if line.startswith("|")]
     assert rows == [f"| `{kind}` | {rule} |" for kind, rule in _core._STRICT_RULES.values()]  # type: ignore[attr-defined]
+
+
+def test_a_priority_that_changes_while_active_accuses_nobody() -> None:
+    rig = Rig(strict=True)
+    rig.prepare(40)
+    take(rig, 40)
+    rig.gic.dist["GICD_IPRIORITYR", 10] = 0x10
+    rig.eoi(40)
+    assert rig.gic.strict_log() == []
+
+
+def test_with_one_security_state_the_secure_copy_keeps_nobody_awake() -> None:
+    gic = GICv3(GICv3Config(cpus=1, security=True, strict=True))
+    gic.frame_write(Frame.RD, 0x14, 0, secure=True)
+    gic.set_context(0, el=3, scr_el3=0)
+    gic.pe[0]["ICC_IGRPEN1_EL1"] = 1
+    gic.frame_write(Frame.GICD, 0, 0x40, secure=True)
+    gic.set_context(0)
+    gic.frame_write(Frame.RD, 0x14, 2, secure=True)
+    assert gic.strict_log() == []

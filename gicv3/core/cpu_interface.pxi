@@ -167,6 +167,7 @@ cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept no
     cdef u32 own = intid_group(s, p, intid)
     cdef u32 index = active_highest(s, p, &group)
     cdef u32 nmi = active_nmi(s, p, index)
+    cdef u32 level
     if nmi != NUM_GROUPS:
         group = nmi
     if own == NUM_GROUPS:
@@ -177,9 +178,12 @@ cdef void strict_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept no
         strict_log(s, STRICT_EOI_GROUP, pe, intid)
     elif is_lpi(s, intid):       # its priority may have changed since, and there is no active state to compare
         return
-    elif not intid_active(s, p, intid) or (nmi == NUM_GROUPS and not s.apr_by_bpr
-                                           and (intid_priority(s, p, intid) >> (8 - s.prebits)) != index):
+    elif not intid_active(s, p, intid):
         strict_log(s, STRICT_EOI_ORDER, pe, intid)
+    elif nmi == NUM_GROUPS and not s.apr_by_bpr:
+        level = intid_priority(s, p, intid) >> (8 - s.prebits)       # without an active priority there: changed since
+        if level != index and ap_word(s, p, group, level >> 5)[0] >> (level & 31) & 1:
+            strict_log(s, STRICT_EOI_ORDER, pe, intid)
 
 
 cdef void icc_eoir(GicState *s, u32 pe, u32 reg_group, u32 intid) noexcept nogil:

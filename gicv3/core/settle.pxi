@@ -52,7 +52,7 @@ cdef void waker_write(GicState *s, u32 pe, u64 value) noexcept nogil:
     if sleep == (c.waker & WAKER_SLEEP):
         return
     if s.strict_on:
-        if sleep and p.igrpen:
+        if sleep and p.igrpen & ~(s.ds << G1S):      # with one security state nobody reaches the Secure copy
             strict_log(s, STRICT_SLEEP_WITH_GROUPS, pe, INTID_NONE)
         if not sleep and not c.waker & WAKER_CHILDREN:
             strict_log(s, STRICT_WAKE_TOO_EARLY, pe, INTID_NONE)
