@@ -96,10 +96,11 @@ def _routing(facts: Mapping[str, Any], pe: int, intid: int) -> Gate:
     target = facts["target"]
     router = f"GICD_IROUTER{intid}" if intid < 4096 else f"GICD_IROUTER{intid - 4096}E"
     if facts["one_of_n"]:
-        if target == pe or (target is None and facts["participates"]):
-            return Gate("routing", True, "1-of-N, and this PE participates")
-        where = "nobody participates" if target is None else f"it went to PE {target}"
-        return Gate("routing", False, f"1-of-N ({router}.IRM): {where}",
+        if target is None:  # what keeps this PE from participating are gates of their own
+            return Gate("routing", True, "1-of-N, and no PE is chosen yet")
+        if target == pe:
+            return Gate("routing", True, "1-of-N, and this PE is chosen")
+        return Gate("routing", False, f"1-of-N ({router}.IRM): it went to PE {target}",
                     "A PE participates while it is awake and plugged, the group is enabled in GICD_CTLR and its "
                     "ICC_IGRPEN, and its GICR_CTLR.DPG bit is 0.")
     if target == pe:
@@ -132,8 +133,8 @@ def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
     if facts["active"]:
         return Gate("pending", True, "acknowledged, and nothing new came")
     if intid < 16:
-        return Gate("pending", False, "it is not pending: no SGI was sent, or it was taken or dropped",
-                    "Send it by ICC_SGI1R_EL1 with this PE's affinity (Aff0 above 15 needs the range selector). "
+        return Gate("pending", False, "it is not pending: no SGI was sent that this PE forwards, or it was taken or dropped",
+                    f"Send it {_sender(facts)}, with this PE's affinity (Aff0 above 15 needs the range selector). "
                     "An SGI to an absent vCPU is dropped.")
     config = _register("ICFGR", intid, 16, facts["shared"])
     if facts["edge"]:
@@ -142,6 +143,15 @@ def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
                     f"Give a rising edge, or configure it as level in {config} if the device holds its line.")
     return Gate("pending", False, f"it is not pending: level-sensitive ({config}) and its input is low",
                 f"Hold the input high until it is served, or configure it as edge in {config} if the device pulses.")
+
+
+def _sender(facts: Mapping[str, Any]) -> str:
+    """The register that generates an SGI of its group: another one's is not forwarded."""
+    if facts["group"] == 0:
+        return "by ICC_SGI0R_EL1" + ("" if facts["ds"] else " (from Non-secure state only if GICR_NSACR allows it)")
+    if facts["group"] == 1:
+        return "by ICC_SGI1R_EL1 in Secure state (from Non-secure state by ICC_ASGI1R_EL1, if GICR_NSACR allows it)"
+    return "by ICC_SGI1R_EL1 (in Secure state by ICC_ASGI1R_EL1)"
 
 
 def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
@@ -157,7 +167,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
         _routing(facts, pe, intid),
         Gate("accessible", facts["accessible"], f"{'a' if facts['accessible'] else 'no'} vCPU is plugged here",
              "Plug the vCPU (set_cpustate, device_add)."),
-        Gate("awake", not facts["asleep"], "GICR_WAKER.ChildrenAsleep is " + ("1" if facts["asleep"] else "0"),
+        Gate("awake", not facts["asleep"], f"the redistributor is {'asleep' if facts['asleep'] else 'awake'} (GICR_WAKER)",
              "Clear GICR_WAKER.ProcessorSleep and wait for ChildrenAsleep to read 0."),
         _configuration(facts, intid) if facts["lpi"] else
         Gate("enabled", facts["enabled"], f"{enabler} has its bit " + ("set" if facts["enabled"] else "clear"),

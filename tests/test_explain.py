@@ -231,6 +231,29 @@ def test_one_of_n_tells_where_the_interrupt_went():
     assert "PE 1" in gic.explain(SPI, 3).blocking[0].found
 
 
+@pytest.mark.parametrize(("mistake", "gate"), [
+    (group_disabled_in_the_distributor, "group enable"),
+    (group_disabled_at_the_cpu_interface, "CPU interface enable"),
+    (waker_never_woken, "awake"),
+])
+def test_one_of_n_that_nobody_takes_names_what_keeps_this_pe_out(mistake, gate):
+    gic = ready(one_of_n=True)
+    gic.dist["GICD_IROUTER", SPI] = 1 << 31
+    mistake(gic)
+    gic.set_spi(SPI, True)
+    assert [gate.name for gate in gic.explain(SPI, 1).blocking] == [gate]
+
+
+@pytest.mark.parametrize(("group", "modifier", "register"), [
+    (0, 0, "ICC_SGI0R_EL1"), (0, 1, "ICC_SGI1R_EL1 in Secure state"), (1, 0, "ICC_SGI1R_EL1 (in Secure state by ICC_ASGI1R"),
+])
+def test_an_sgi_is_to_be_sent_by_the_register_of_its_group(group, modifier, register):
+    gic = gicv3.GICv3(gicv3.GICv3Config(cpus=2, security=True))
+    gic.frame_write("SGI", 0x80, group << 3, secure=True, index=1)
+    gic.frame_write("SGI", 0xD00, modifier << 3, secure=True, index=1)
+    assert any(register in gate.remedy for gate in gic.explain(3, 1).blocking)
+
+
 @pytest.mark.parametrize(("group1", "bit"), [(0, 24), (1, 25)], ids=["0", "1"])
 def test_one_of_n_names_the_dpg_bit_of_a_pe_that_takes_no_part(group1, bit):
     gic = ready(one_of_n=True)
