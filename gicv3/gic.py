@@ -91,7 +91,7 @@ class GICv3Config:
         chosen; "gate": the choice is made first, so such an interrupt hides others (QEMU, gem5).
     apr_rule : "minimum": active priorities are recorded as if the binary point were at its minimum (Arm's RPR text);
         "bpr": masked by the current one (QEMU, KVM).
-    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24; at least 14 with `lpis`. ICC_CTLR_EL1 and ICC_CTLR_EL3
+    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24; at least 11 with `eppis`, 13 with `espis`, 14 with `lpis`. ICC_CTLR_EL1 and ICC_CTLR_EL3
         report 16 for up to 16, else 24.
     iidr : value of GICD_IIDR and GICR_IIDR.
     pidr : PIDR0..PIDR7 of the GICD, GICR and GICM frames: three sequences of eight bytes.
@@ -197,6 +197,9 @@ class GICv3Config:
             raise ConfigError(f"apr_rule must be 'minimum' or 'bpr', got {self.apr_rule!r}")
         if not 10 <= self.id_bits <= 24:
             raise ConfigError(f"id_bits must be in 10..24, got {self.id_bits}")
+        for name, least in (("eppis", 11), ("espis", 13)):
+            if getattr(self, name) and self.id_bits < least:
+                raise ConfigError(f"id_bits must be in {least}..24 with {name}, got {self.id_bits}")
         if self.lpis and self.id_bits < 14:
             raise ConfigError(f"id_bits must be in 14..24 with lpis=True, got {self.id_bits}")
         if self.direct_lpi and not self.lpis:

@@ -60,6 +60,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"cpus": None, "affinities": [0, 1 << 32], "aff3": False}, "affinities must have Aff3 = 0 .*, got 0x100000000"),
     ({"id_bits": 9}, "id_bits must be in 10..24, got 9"),
     ({"id_bits": 25}, "id_bits must be in 10..24, got 25"),
+    ({"id_bits": 12, "espis": 32}, "id_bits must be in 13..24 with espis, got 12"),
+    ({"id_bits": 10, "eppis": 32}, "id_bits must be in 11..24 with eppis, got 10"),
     ({"iidr": -1}, "iidr must be in 0..0xffffffff, got -0x1"),
     ({"iidr": 1 << 32}, "iidr must be in 0..0xffffffff, got 0x100000000"),
     ({"settle_steps": -1}, "settle_steps must be in 0..1000000, got -1"),
