@@ -74,7 +74,7 @@ cdef bint state_alloc(GicState *s) noexcept nogil:
         return False
     for i in range(SHARED_SLOTS):
         s.spi[i].queued_pe = NO_PE
-    s.queue_free = 1             # a fresh pool hands out 1, 2, 3 ...: see pool_take()
+    s.queue_free = 1             # a fresh pool hands out 1, 2, 3 ...: see queue_take()
     s.bucket_free = 1
     return True
 

@@ -1,5 +1,5 @@
 # THE hot path: who is the highest priority pending interrupt of a PE, and what do its output lines show.
-# pe_update() is the only writer of an output line.
+# pe_show() is the only writer of an output line.
 
 # --- queues of waiting SPIs: (PE, group) -> level -> lowest INTID, every step O(1) --------------------------------
 

@@ -256,7 +256,7 @@ cdef struct GicState:
     u8 ap_words                  # implemented words of an AP register
     u8 level_shift
     u8 level_words
-    u8 id_bits                   # 16 or 24
+    u8 id_bits                   # 10..24
     u8 gate_rule                 # 1: ICC_IGRPEN is tested after the choice; 0: it filters before
     u8 apr_by_bpr                # 1: active priority masked by the current BPR; 0: by the minimum BPR
     u8 aff3                      # A3V: Aff3 may be other than 0
