@@ -52,12 +52,14 @@ def record_bytes(Gic gic not None, str name):
 
 cdef dict record_fields():
     """Where the fields are: {records: {field: (offset, NumPy type)}}."""
-    cdef PeState *p = NULL
-    cdef PeCold *c = NULL
-    cdef PeStats *t = NULL
-    cdef SharedWord *w = NULL
-    cdef Shared *i = NULL
-    return {
+    cdef PeState p
+    cdef PeCold c
+    cdef PeStats t
+    cdef SharedWord w
+    cdef Shared i
+    starts = {"pe": <size_t>&p, "redist": <size_t>&c, "counters": <size_t>&t, "spi_words": <size_t>&w,
+              "spis": <size_t>&i}
+    places = {
         "pe": {
             "latch": (<size_t>&p.w0.latch, "u4"), "line": (<size_t>&p.w0.line, "u4"),
             "edge": (<size_t>&p.w0.edge, "u4"), "active": (<size_t>&p.w0.active, "u4"),
@@ -90,6 +92,8 @@ cdef dict record_fields():
             "priority": (<size_t>&i.prio, "u1"),
         },
     }
+    return {name: {field: (place - starts[name], kind) for field, (place, kind) in fields.items()}
+            for name, fields in places.items()}
 
 
 RECORD_FIELDS = record_fields()
