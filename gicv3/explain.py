@@ -133,7 +133,8 @@ def _pending(facts: Mapping[str, Any], intid: int) -> Gate:
     if facts["active"]:
         return Gate("pending", True, "acknowledged, and nothing new came")
     if intid < 16:
-        return Gate("pending", False, "it is not pending: no SGI was sent that this PE forwards, or it was taken or dropped",
+        return Gate("pending", False,
+                    "it is not pending: no SGI was sent that this PE forwards, or it was taken or dropped",
                     f"Send it {_sender(facts)}, with this PE's affinity (Aff0 above 15 needs the range selector). "
                     "An SGI to an absent vCPU is dropped.")
     config = _register("ICFGR", intid, 16, facts["shared"])
@@ -167,7 +168,7 @@ def _gates(facts: Mapping[str, Any], intid: int, pe: int) -> list[Gate]:
         _routing(facts, pe, intid),
         Gate("accessible", facts["accessible"], f"{'a' if facts['accessible'] else 'no'} vCPU is plugged here",
              "Plug the vCPU (set_cpustate, device_add)."),
-        Gate("awake", not facts["asleep"], f"the redistributor is {'asleep' if facts['asleep'] else 'awake'} (GICR_WAKER)",
+        Gate("awake", not facts["asleep"], f"this redistributor is {'asleep' if facts['asleep'] else 'awake'}",
              "Clear GICR_WAKER.ProcessorSleep and wait for ChildrenAsleep to read 0."),
         _configuration(facts, intid) if facts["lpi"] else
         Gate("enabled", facts["enabled"], f"{enabler} has its bit " + ("set" if facts["enabled"] else "clear"),

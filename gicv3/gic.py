@@ -91,8 +91,8 @@ class GICv3Config:
         chosen; "gate": the choice is made first, so such an interrupt hides others (QEMU, gem5).
     apr_rule : "minimum": active priorities are recorded as if the binary point were at its minimum (Arm's RPR text);
         "bpr": masked by the current one (QEMU, KVM).
-    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24; at least 11 with `eppis`, 13 with `espis`, 14 with `lpis`. ICC_CTLR_EL1 and ICC_CTLR_EL3
-        report 16 for up to 16, else 24.
+    id_bits : INTID bits that GICD_TYPER.IDbits reports, 10..24; at least 11 with `eppis`, 13 with `espis`, 14 with
+        `lpis`. ICC_CTLR_EL1 and ICC_CTLR_EL3 report 16 for up to 16, else 24.
     iidr : value of GICD_IIDR and GICR_IIDR.
     pidr : PIDR0..PIDR7 of the GICD, GICR and GICM frames: three sequences of eight bytes.
     unknown_route : what GICD_IROUTER does with an affinity that no PE has: "nowhere" (pending, not delivered) or

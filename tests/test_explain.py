@@ -245,7 +245,9 @@ def test_one_of_n_that_nobody_takes_names_what_keeps_this_pe_out(mistake, gate):
 
 
 @pytest.mark.parametrize(("group", "modifier", "register"), [
-    (0, 0, "ICC_SGI0R_EL1"), (0, 1, "ICC_SGI1R_EL1 in Secure state"), (1, 0, "ICC_SGI1R_EL1 (in Secure state by ICC_ASGI1R"),
+    (0, 0, "ICC_SGI0R_EL1"),
+    (0, 1, "ICC_SGI1R_EL1 in Secure state"),
+    (1, 0, "ICC_SGI1R_EL1 (in Secure state by ICC_ASGI1R"),
 ])
 def test_an_sgi_is_to_be_sent_by_the_register_of_its_group(group, modifier, register):
     gic = gicv3.GICv3(gicv3.GICv3Config(cpus=2, security=True))
