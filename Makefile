@@ -57,10 +57,10 @@ oracle: $(VENV)/installed
 
 # The sanitized build lives in an environment of its own and is not editable: the tree keeps its fast extension.
 # Unicorn's generated code is not for AddressSanitizer, so the tests that run guests are left out. A report goes to
-# descriptor 2, which pytest must not catch.
+# descriptor 2, which pytest must not catch. libstdc++ comes early because matplotlib throws exceptions.
 sanitize:
 	$(MAKE) --no-print-directory VENV=.venv-sanitize GICV3_BUILD=sanitize EDITABLE= .venv-sanitize/installed .venv-sanitize/group-test
-	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	    .venv-sanitize/bin/pytest --capture=sys -m 'not guest and not oracle and not slow' --ignore tests/test_packaging.py
 
 # Without the stamp the next target builds the fast extension again. A test that fails is no reason not to report.
