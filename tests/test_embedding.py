@@ -1,5 +1,6 @@
 """The examples for emulators without an adapter do what docs/embedding.md says."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def test_a_toy_cpu_sleeps_and_takes_its_timer_once_a_tick() -> None:
-    environment = {"PYTHONPATH": str(Path(gicv3.__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(gicv3.__file__).parent.parent)}
     command = [sys.executable, str(EXAMPLES / "toy_cpu.py")]
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
     assert printed.splitlines() == [
