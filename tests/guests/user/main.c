@@ -234,6 +234,7 @@ static void ping(struct cpu *cpu, int window)
     u32 number = cpu->number;
     u32 to = shared->work ? (number + 1) % present : 0;
     u32 ping = (pings[number] + 2) & ~1u;
+    u32 goal = cpu->taken[SGI_PONG] + 1;
 
     if (window) {
         ping |= 1;
@@ -245,10 +246,13 @@ static void ping(struct cpu *cpu, int window)
     pings[number] = ping;
     dsb();
     icc_send_sgi(SGI_PING, to);
-    while (pongs[number] != ping) {
+    /* The answer's SGI too: if the next one came before it is taken, the two would be one. */
+    while (cpu->taken[SGI_PONG] != goal) {
         wfi();
         irq_window();
     }
+    if (pongs[number] != ping)
+        fail(0);
 }
 
 static void nest(struct cpu *cpu)
