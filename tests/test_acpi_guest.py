@@ -50,7 +50,7 @@ class Shared(NamedTuple):
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     required.tool("aarch64-linux-gnu-gcc")
     built = tmp_path_factory.mktemp("guest") / "acpi.bin"
-    subprocess.run([SOURCE / "build.sh", built], check=True)
+    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
     return built.read_bytes()
 
 

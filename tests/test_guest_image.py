@@ -40,8 +40,8 @@ def test_image_is_what_the_source_builds(tmp_path: Path) -> None:
     if version.strip() != COMPILER_VERSION:
         unavailable(f"the image was built by {COMPILER} {COMPILER_VERSION}, this is {version.strip()}")
     built = tmp_path / "smp.bin"
-    subprocess.run([SOURCE / "build.sh", built], check=True)
-    assert built.read_bytes() == guests.smp_image(), "run tests/guests/smp/build.sh and commit gicv3/guests/smp.bin"
+    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
+    assert built.read_bytes() == guests.smp_image(), "run tests/guests/build.sh smp and commit gicv3/guests/smp.bin"
 
 
 def test_image_starts_at_its_first_byte_with_interrupts_masked() -> None:

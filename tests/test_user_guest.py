@@ -32,7 +32,7 @@ ROUND = {"svc": 8, "data": 6, "fetch": 2, "undefined": 3, "kernel": 1}
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     required.tool("aarch64-linux-gnu-gcc")
     built = tmp_path_factory.mktemp("guest") / "user.bin"
-    subprocess.run(["sh", SOURCE / "build.sh", built], check=True)
+    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
     return built.read_bytes()
 
 
