@@ -164,8 +164,9 @@ cdef inline void hold(Port port, bint held) noexcept nogil:
 cdef void drain(Port port) noexcept nogil:
     """Do what an access leaves to be done without the lock: callbacks for lines, tables in memory."""
     cdef bint held
-    if <void *>port.gic._on_line == <void *>None and port.gic.lines_callback == NULL and not port.has_tables:
-        return
+    if <void *>port.gic._on_line == <void *>None and port.gic.lines_callback == NULL:
+        if not port.has_tables or not port.gic.c_has_work():
+            return
     held = let_go(port)
     if <void *>port.gic._on_line != <void *>None:
         drain_with_gil(port)
