@@ -4,11 +4,12 @@ import pytest
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
+import unicorn
 from unicorn import arm64_const as reg
 from unicorn_code import words
 from unicorn_rig import CODE, IRQ_EL1H, OFF, REPORT, SYNC_EL0, SYNC_EL1H, VECTORS, WINDOW, boot, put, x
 
-from gicv3.unicorn import Stop, UnicornError, known
+from gicv3.unicorn import Stop, UnicornError, known, native
 
 pytestmark = pytest.mark.guest
 
@@ -38,8 +39,12 @@ WHERE = words("""
 """)
 
 
+@pytest.mark.parametrize("version", [unicorn.__version__, "another"])
 @pytest.mark.parametrize("quantum", [3, 100, 100_000])
-def test_pending_interrupt_is_taken_at_the_instruction_after_unmasking(quantum: int) -> None:
+def test_pending_interrupt_is_taken_at_the_instruction_after_unmasking(
+    quantum: int, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "VERSION", version)
     with boot(UNMASK_LATE + OFF, quantum=quantum) as engine:
         put(engine, VECTORS + IRQ_EL1H, WHERE + OFF)
         engine.gic.set_spi(40, True)
@@ -59,7 +64,11 @@ ROUTE_TO_SELF = words("""
 """)
 
 
-def test_store_that_makes_an_interrupt_pending_is_done_once_and_interrupted_after() -> None:
+@pytest.mark.parametrize("version", [unicorn.__version__, "another"])
+def test_store_that_makes_an_interrupt_pending_is_done_once_and_interrupted_after(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "VERSION", version)
     with boot(ROUTE_TO_SELF + OFF) as engine:
         engine.gic.dist["GICD_ICFGR", 2] = 0xFFFF_FFFF
         engine.run()
@@ -169,12 +178,11 @@ READ_ON = words("""
 """)
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("version", [unicorn.__version__, "another"])
 def test_icc_registers_read_on_in_a_row_whether_unicorn_is_told_of_them_or_not(
-    told: bool, monkeypatch: pytest.MonkeyPatch
+    version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not told:
-        monkeypatch.setattr(known, "VERSION", "another")
+    monkeypatch.setattr(native, "VERSION", version)
     with boot(READ_ON + OFF, x0=0xA0) as engine:
         engine.gic.set_spi(40, True)
         assert engine.run(1000) is Stop.OFF

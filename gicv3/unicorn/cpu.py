@@ -54,7 +54,8 @@ class GuestCpu(UnicornPort, _native.Core):
         native.map_memory(uc, machine.ram_base, machine.ram_size, machine.ram_address)
         self.join(machine)
         super().__init__(machine.gic, uc, vcpu.cpu_index)
-        self.find(machine.layout.find(uc), machine.layout)
+        cpu = machine.layout.cpu_of(uc) if native.inner(native.LOOP_EXIT) else 0
+        self.find(cpu, machine.layout.find(uc), machine.layout)
         for base, size, read, write in machine.devices:
             self.map_device(base, size, read, write)
         self._hooks.vcpu(self, (machine.ram_base, machine.ram_size))
@@ -63,8 +64,8 @@ class GuestCpu(UnicornPort, _native.Core):
     def _constants(self) -> Mapping[native.Encoding, int]:
         return {ID_AA64PFR0_EL1: PFR0, MPIDR_EL1: MPIDR_RES1 | self.vcpu.mp_affinity}
 
-    def _tell(self, readable: Iterable[native.Encoding]) -> bool:
-        return known.tell(self.uc, self.machine.layout.cpu_of(self.uc), readable)
+    def _tell(self, registers: Iterable[native.Encoding]) -> bool:
+        return known.tell(self.uc, self.machine.layout.cpu_of(self.uc), registers)
 
     def _timers(self) -> tuple[int, ...]:
         return _TIMERS

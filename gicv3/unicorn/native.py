@@ -25,10 +25,18 @@ except ImportError as error:
 
 
 library: Any = uclib
+VERSION = "2.1.4"
+"""The Unicorn whose insides are known."""
+LOOP_EXIT = "cpu_loop_exit_aarch64"
 
 
 class UnicornError(GicError):
     """Unicorn cannot do what the adapter needs; the text says what."""
+
+
+def inner(name: str) -> Any:
+    """A function of the library that is no part of its interface; None where it is not there or may be another."""
+    return getattr(library, name, None) if unicorn.__version__ == VERSION else None
 
 
 def _address(function: Any) -> int:
@@ -53,7 +61,7 @@ _REGISTERS = (
     "CP_REG", "ELR_EL1", "ESR_EL1", "FAR_EL1", "PC", "PSTATE", "SP", "SP_EL0", "SP_EL1", "VBAR_EL1", "X0", "X29", "X30",
 )
 _native.load(
-    {name: _address(getattr(library, name)) for name in _FUNCTIONS},
+    {name: _address(getattr(library, name)) for name in _FUNCTIONS} | {"cpu_loop_exit": _address(inner(LOOP_EXIT))},
     {name: getattr(reg, f"UC_ARM64_REG_{name}") for name in _REGISTERS}
     | {
         "TB_FLUSH": _control(const.UC_CTL_TB_FLUSH, 0, const.UC_CTL_IO_WRITE),

@@ -54,10 +54,9 @@ class UnicornPort(_native.Port, Unique):
         self._hooks = native.Hooks(uc, pe)
         kinds = bytearray(1 << 14)
         registers = [row for row in SYSREGS if row.min_el == 1 and encode(*row.encoding) in gic.sysregs]
-        readable = [row for row in registers if row.access != "WO"]
-        known = self._tell(row.encoding for row in readable)
+        kind = KIND_KNOWN if self._tell(row.encoding for row in registers) else KIND_ICC
         for row in registers:
-            kinds[encode(*row.encoding) & 0x3FFF] = KIND_KNOWN if known and row in readable else KIND_ICC
+            kinds[encode(*row.encoding) & 0x3FFF] = kind
         constants = self._constants()
         for number, encoding in enumerate(constants):
             kinds[encode(*encoding) & 0x3FFF] = KIND_CONSTANT + number
@@ -78,7 +77,7 @@ class UnicornPort(_native.Port, Unique):
         features = self.uc.reg_read(reg.UC_ARM64_REG_CP_REG, (crn, crm, op0, op1, op2))
         return {ID_AA64PFR0_EL1: features | PFR0_GIC}
 
-    def _tell(self, readable: Iterable[native.Encoding]) -> bool:
+    def _tell(self, registers: Iterable[native.Encoding]) -> bool:
         """Tell the Uc of registers that the GIC answers. Returns: whether it knows them now."""
         return False
 

@@ -15,6 +15,7 @@ ctypedef int (*stop_function)(void *uc) noexcept nogil
 ctypedef int (*translate_function)(void *uc, u64 address, int protection, u64 *physical) noexcept nogil
 ctypedef int (*read_function)(void *uc, u64 address, int protection, void *data, size_t size) noexcept nogil
 ctypedef int (*control_function)(void *uc, u32 control, ...) noexcept nogil
+ctypedef void (*exit_function)(void *cpu) noexcept nogil
 
 cdef reg_function uc_reg_read
 cdef reg_function uc_reg_write
@@ -24,6 +25,8 @@ cdef stop_function uc_emu_stop
 cdef translate_function uc_vmem_translate
 cdef read_function uc_vmem_read
 cdef control_function uc_ctl
+# Ends a hook and the block that it is in, and goes on at the PC; no part of the interface.
+cdef exit_function cpu_loop_exit
 
 cdef int REG_CP_REG, REG_ELR_EL1, REG_ESR_EL1, REG_FAR_EL1, REG_PC, REG_PSTATE, REG_SP, REG_SP_EL0, REG_SP_EL1
 cdef int REG_VBAR_EL1, REG_X0, REG_X29, REG_X30
@@ -36,7 +39,7 @@ cdef u64 ERRORS_FETCH, ERRORS_READ, ERRORS_WRITE     # sets of UC_ERR_* numbers
 def load(functions, numbers):
     """Take Unicorn's functions, addresses by name, and its constants, numbers by name; once, before anything else."""
     global uc_reg_read, uc_reg_write, uc_reg_write_batch, uc_emu_start, uc_emu_stop
-    global uc_vmem_translate, uc_vmem_read, uc_ctl
+    global uc_vmem_translate, uc_vmem_read, uc_ctl, cpu_loop_exit
     global REG_CP_REG, REG_ELR_EL1, REG_ESR_EL1, REG_FAR_EL1, REG_PC, REG_PSTATE, REG_SP, REG_SP_EL0, REG_SP_EL1
     global REG_VBAR_EL1, REG_X0, REG_X29, REG_X30
     global CTL_TB_FLUSH, CTL_TLB_FLUSH, CTL_TB_REMOVE, PROT_READ, PROT_EXEC, ERR_OK
@@ -49,6 +52,7 @@ def load(functions, numbers):
     uc_vmem_translate = <translate_function><size_t>functions["uc_vmem_translate"]
     uc_vmem_read = <read_function><size_t>functions["uc_vmem_read"]
     uc_ctl = <control_function><size_t>functions["uc_ctl"]
+    cpu_loop_exit = <exit_function><size_t>functions["cpu_loop_exit"]
     REG_CP_REG = numbers["CP_REG"]
     REG_ELR_EL1 = numbers["ELR_EL1"]
     REG_ESR_EL1 = numbers["ESR_EL1"]

@@ -5,7 +5,7 @@ cdef enum:
     KIND_ICC = 1                # ask the GIC,
     KIND_CONSTANT = 2           # answer with constants[0], ...; reads only,
     KIND_TIMER = 16             # or ask the vCPU of a machine,
-    KIND_KNOWN = 17             # or the GIC, for a register whose reads Unicorn knows too
+    KIND_KNOWN = 17             # or the GIC, for a register that Unicorn knows too
     MAX_CONSTANTS = 4
     ACCESS_UNCATEGORIZED = 2    # QEMU's CP_ACCESS_TRAP_UNCATEGORIZED
 
@@ -47,6 +47,7 @@ cdef class Port:
     cdef const u8 *kinds
     cdef u64[4] constants
     # Addresses in Unicorn's state, NULL outside a machine: there only its interface may be used.
+    cdef void *cpu              # also NULL where cpu_loop_exit() is not to be called
     cdef u64 *x
     cdef u64 *direct_pc
     cdef u32 *pstate
@@ -72,9 +73,10 @@ cdef class Port:
         for index, value in enumerate(constants):
             self.constants[index] = value
 
-    def find(self, x0, offsets):
-        """Say where Unicorn keeps X0, and the other registers by their offsets from it."""
+    def find(self, cpu, x0, offsets):
+        """Say where Unicorn keeps its vCPU, 0 to let it alone, and X0, and the other registers by offsets from X0."""
         cdef char *base = <char *><size_t>x0
+        self.cpu = <void *><size_t>cpu
         self.x = <u64 *>base
         self.direct_pc = <u64 *>(base + <int64_t>offsets.pc)
         self.pstate = <u32 *>(base + <int64_t>offsets.pstate)
@@ -309,9 +311,11 @@ cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
             return 0
         give_lock(port)
         drain(port)
-        next_pc = current_pc(port) + 4
-        jump(port, port.entered if enter_interrupt(port, next_pc) else next_pc)
-        port.changed()
+        if kind == KIND_ICC:
+            next_pc = current_pc(port) + 4
+            jump(port, port.entered if enter_interrupt(port, next_pc) else next_pc)
+        if port.gic.c_lines(port.pe) & LINES:
+            port.changed()
         return 1
     return port.write_timer(encoding, value) if kind == KIND_TIMER else 0
 
@@ -367,7 +371,8 @@ cdef void on_gic_write(void *uc, u64 offset, u32 size, u64 value, Frames frames)
     frames.port.gic.c_mmio_write(frames.base + offset, value, size, False)
     give_lock(frames.port)
     drain(frames.port)
-    frames.port.changed()
+    if frames.port.gic.c_lines(frames.port.pe) & LINES:
+        frames.port.changed()
 
 
 cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept nogil:

@@ -230,10 +230,16 @@ cdef void attend(Core core, u64 address) noexcept nogil:
         core.ended = True
         uc_emu_stop(core.uc)
         return
-    if core.gic.c_lines(core.pe) & LINES and enter_interrupt(core, address):
-        core.count = executed
+    if not (core.gic.c_lines(core.pe) & LINES and enter_interrupt(core, address)):
+        core.set_limit(core.count)
+        return
+    core.count = executed
+    core.set_limit(executed)
+    if core.cpu == NULL:
         write_register(core.uc, REG_PC, core.entered)
-    core.set_limit(core.count)
+    else:
+        core.direct_pc[0] = core.entered
+        cpu_loop_exit(core.cpu)
 
 
 cdef void advance_timers(Core core, u64 now) noexcept with gil:
