@@ -1,11 +1,20 @@
 # What an embedder passes in: converted, checked, and refused with the value and the limit in the text.
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
 cdef object arg_index(object value, str name):
     """The int that an integer of another type stands for; floats are a TypeError, as for any index in Python."""
     try:
         return as_index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+cdef inline long long arg_number(object value, str name) except? -2:
+    """An integer; -1 for one that 64 bits do not hold, which is as much out of any range."""
+    cdef int overflow
+    return PyLong_AsLongLongAndOverflow(value if isinstance(value, int) else arg_index(value, name), &overflow)
 
 
 cdef u64 arg_unsigned(object value, u64 limit, str name) except? 0xFFFFFFFFFFFFFFFFULL:
@@ -17,14 +26,14 @@ cdef u64 arg_unsigned(object value, u64 limit, str name) except? 0xFFFFFFFFFFFFF
 
 
 cdef inline u32 arg_pe(Gic gic, pe) except? 0xFFFFFFFF:
-    cdef object number = pe if isinstance(pe, int) else arg_index(pe, "pe")
+    cdef long long number = arg_number(pe, "pe")
     if not 0 <= number < gic.s.num_pe:
         raise ConfigError(f"pe must be in 0..{gic.s.num_pe - 1}, got {pe}")
-    return number
+    return <u32>number
 
 
 cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef object number = intid if isinstance(intid, int) else arg_index(intid, "intid")
+    cdef long long number = arg_number(intid, "intid")
     cdef u32 slot = shared_slot(gic.s, <u32>number) if 0 <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         raise ConfigError(f"intid must be an implemented SPI ({spi_ranges(gic)}), got {intid}")
@@ -32,7 +41,7 @@ cdef u32 arg_spi(Gic gic, intid) except? 0xFFFFFFFE:
 
 
 cdef u32 arg_ppi(Gic gic, intid) except? 0xFFFFFFFE:
-    cdef object number = intid if isinstance(intid, int) else arg_index(intid, "intid")
+    cdef long long number = arg_number(intid, "intid")
     cdef u32 slot = private_slot(gic.s, <u32>number) if NUM_SGI <= number < 0x10000 else <u32>NO_SLOT
     if slot == NO_SLOT:
         more = f" or 1056..{1055 + gic.s.num_eppi}" if gic.s.num_eppi else ""
@@ -65,10 +74,10 @@ cdef u32 arg_frame(frame) except? 0xFFFFFFFF:
 
 
 cdef u32 arg_its(Gic gic, its) except? 0xFFFFFFFF:
-    cdef object number = its if isinstance(its, int) else arg_index(its, "its")
+    cdef long long number = arg_number(its, "its")
     if not 0 <= number < gic.s.num_its:
         raise ConfigError(f"its must be below {gic.s.num_its}, the number of ITSs, got {its}")
-    return number
+    return <u32>number
 
 
 cdef u32 arg_frame_index(Gic gic, u32 frame, index) except? 0xFFFFFFFF:
