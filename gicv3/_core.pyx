@@ -709,7 +709,7 @@ cdef class Gic:
         """
         return self._cpus[arg_pe(self, pe)]
 
-    def set_cpustate(self, pe, cpu, bint accessible):
+    def set_cpustate(self, pe, cpu, bint accessible, bint reset=False):
         """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE.
 
         An unplugged PE drives no line; its redistributor, CPU interface and context are as after a reset, its PPI wires
@@ -721,6 +721,7 @@ cdef class Gic:
         pe : PE index, 0..num_pe-1.
         cpu : the embedder's object for the vCPU, kept until it is unplugged, or None.
         accessible : the CPU interface may be used from now on.
+        reset : also do what `reset_cpuif` does; without effect on one that is unplugged, which is reset anyway.
 
         Raises
         ------
@@ -732,6 +733,9 @@ cdef class Gic:
         elif cpu is not None:
             self._cpus[index] = cpu
         with self.mutex:
+            if reset:
+                cpuif_reset_fields(self.s, &self.s.pe[index])
+                cpuif_default_context(self.s, &self.s.pe[index])
             pe_set_accessible(self.s, index, accessible)
         self.drain()
 
@@ -764,7 +768,8 @@ cdef class Gic:
     def save_pe(self, pe):
         """All state of one PE: redistributor, wires, CPU interface, context, accessibility; not the vCPU object.
 
-        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state.
+        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state. It knows the 1-of-N
+        SPIs that wait for the PE, too, but they are not compared.
 
         Parameters
         ----------
@@ -778,6 +783,8 @@ cdef class Gic:
 
     def restore_pe(self, pe, SavedPe saved not None):
         """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
+
+        1-of-N SPIs that waited for the PE then, and wait for another now, come back to it.
 
         Parameters
         ----------

@@ -419,6 +419,36 @@ cdef void spi_update(GicState *s, u32 slot) noexcept nogil:
         pe_offer(s, spi.queued_pe, level_key(s, spi.queued_level, slot), spi.queued_group)
 
 
+cdef u32 queue_slots(GicState *s, u32 qi, u16 *slots) noexcept nogil:
+    """The SPIs that wait in a queue, `qi` being any PeState.spi_q; returns how many."""
+    cdef u32 found = 0
+    cdef u32 i, level, word
+    cdef u64 levels, words, bits
+    cdef SpiQueue *q = &s.queue[qi]
+    cdef SpiBucket *b
+    if qi == 0:
+        return 0
+    if qi & SPI_ALONE:
+        slots[0] = <u16>(qi & ~SPI_ALONE)
+        return 1
+    for i in range(s.level_words):
+        levels = q.levels[i]
+        while levels:
+            level = i * 64 + gic_ctz64(levels)
+            levels &= levels - 1
+            b = &s.bucket[q.bucket[level]]
+            words = b.summary
+            while words:
+                word = gic_ctz64(words)
+                words &= words - 1
+                bits = b.slots[word]
+                while bits:
+                    slots[found] = <u16>(word * 64 + gic_ctz64(bits))
+                    found += 1
+                    bits &= bits - 1
+    return found
+
+
 cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
     """After a change of participation: move the 1-of-N SPIs that wait here on, and place those that wait nowhere.
 
@@ -427,10 +457,7 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
     cdef u16[SHARED_SLOTS] slots         # of those that wait here; each waits in one place only
     cdef u32[SHARED_WORDS] homeless      # one of these may wait here as well: at a sleeper that it is to wake
     cdef u32 found = 0
-    cdef u32 group, i, level, word, slot
-    cdef u64 levels, words, bits
-    cdef SpiQueue *q
-    cdef SpiBucket *b
+    cdef u32 group, i, slot
     cdef u32 moved
     if not s.features & FEAT_ONE_OF_N:
         return
@@ -438,28 +465,8 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
     if moved == 0:
         return
     for group in range(NUM_GROUPS):
-        if not (moved >> group | moved >> (SLEEPER_SETS + group)) & 1 or s.pe[pe].spi_q[group] == 0:
-            continue
-        if s.pe[pe].spi_q[group] & SPI_ALONE:
-            slots[found] = s.pe[pe].spi_q[group] & ~SPI_ALONE
-            found += 1
-            continue
-        q = &s.queue[s.pe[pe].spi_q[group]]
-        for i in range(s.level_words):
-            levels = q.levels[i]
-            while levels:
-                level = i * 64 + gic_ctz64(levels)
-                levels &= levels - 1
-                b = &s.bucket[q.bucket[level]]
-                words = b.summary
-                while words:
-                    word = gic_ctz64(words)
-                    words &= words - 1
-                    bits = b.slots[word]
-                    while bits:
-                        slots[found] = <u16>(word * 64 + gic_ctz64(bits))
-                        found += 1
-                        bits &= bits - 1
+        if (moved >> group | moved >> (SLEEPER_SETS + group)) & 1:
+            found += queue_slots(s, s.pe[pe].spi_q[group], &slots[found])
     memcpy(&homeless[0], &s.homeless[0], sizeof(homeless))
     for i in range(found):
         if spi_is_one_of_n(s, slots[i]):
@@ -470,6 +477,26 @@ cdef void pe_reroute(GicState *s, u32 pe) noexcept nogil:
             homeless[i] &= homeless[i] - 1
             if spi_is_one_of_n(s, slot):
                 spi_update(s, slot)
+
+
+cdef void spi_return(GicState *s, u32 slot, u32 pe) noexcept nogil:
+    """Give a 1-of-N SPI that went elsewhere back to the PE that had it, if it waits yet and that PE takes part.
+
+    The caller updates this PE.
+    """
+    cdef Shared *spi = &s.spi[slot]
+    cdef u32 left = spi.queued_pe
+    cdef u32 group = spi.queued_group
+    cdef u32 level = spi.queued_level
+    if not spi.chosen or left == pe:
+        return
+    spi_dequeue(s, slot, &s.pe[left], group)
+    spi_enqueue(s, slot, pe, &s.pe[pe], group, level)
+    spi.chosen = 1
+    trace_event(s, TRACE_ROUTED, pe, shared_intid(slot), spi.prio)
+    if s.pe[left].hpp == shared_intid(slot):
+        pe_update(s, left)
+    spi_update(s, slot)
 
 
 cdef void gic_update_all(GicState *s) noexcept nogil:

@@ -17,6 +17,11 @@ cdef class SavedPe:
     cdef u32 index
     cdef PeState hot
     cdef PeCold cold
+    cdef u16 *chosen             # 1-of-N SPIs that waited for it
+    cdef u32 num_chosen
+
+    def __dealloc__(self):
+        free(self.chosen)
 
     def __eq__(self, other):
         cdef PeState mine, yours
@@ -32,19 +37,45 @@ cdef class SavedPe:
     __hash__ = None
 
 
+cdef bint pe_save_chosen(GicState *s, SavedPe saved) noexcept nogil:
+    """Note the 1-of-N SPIs that wait for the PE; False when memory is short."""
+    cdef u16[SHARED_SLOTS] slots
+    cdef PeState *p = &s.pe[saved.index]
+    cdef u32 found = 0
+    cdef u32 group, i
+    for group in range(NUM_GROUPS):
+        found += queue_slots(s, p.spi_q[group], &slots[found])
+    if found == 0:
+        return True
+    saved.chosen = <u16 *>malloc(found * sizeof(u16))
+    if saved.chosen == NULL:
+        return False
+    for i in range(found):
+        if s.spi[slots[i]].chosen:
+            saved.chosen[saved.num_chosen] = slots[i]
+            saved.num_chosen += 1
+    return True
+
+
 cdef SavedPe pe_save(Gic gic, pe):
     cdef SavedPe saved = SavedPe.__new__(SavedPe)
+    cdef bint room = True
     saved.index = arg_pe(gic, pe)
     saved.gic = gic
     with gic.mutex:
         saved.hot = gic.s.pe[saved.index]
         saved.cold = gic.s.cold[saved.index]
+        if gic.s.features & FEAT_ONE_OF_N:
+            room = pe_save_chosen(gic.s, saved)
+    if not room:
+        raise MemoryError
     return saved
 
 
 cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
-    """Bring a PE back; what the rest of the GIC knows of it is not the PE's to bring back."""
+    """Bring a PE back, and its 1-of-N SPIs to it; what else the GIC knows of it is not the PE's to bring back."""
     cdef u32 index = arg_pe(gic, pe)
+    cdef u32 i
     cdef GicState *s = gic.s
     cdef PeState *p = &s.pe[index]
     cdef PeState record = saved.hot
@@ -62,6 +93,10 @@ cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
         if s.cold[index].rwp_left or s.cold[index].uwp_left or s.cold[index].waker_left:
             pe_settling(s, index)
         pe_recompute(s, index)
+        for i in range(saved.num_chosen):
+            spi_return(s, saved.chosen[i], index)
+        if saved.num_chosen:
+            pe_update(s, index)
     return 0
 
 
