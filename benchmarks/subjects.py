@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import gicv3
-from gicv3.hotplug import CPUHotplugInfo
+from gicv3.association import CPUHotplugInfo
 from gicv3.machine import VirtMachine
 
 from .build import driver

@@ -13,12 +13,12 @@ except ModuleNotFoundError as error:
     ) from error
 
 from gicv3.arrays import Arrays, Latency
+from gicv3.association import CPUHotplugInfo
 from gicv3.batch import Accesses, Batch
 from gicv3.capi import get_include
 from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, RegisterError, SnapshotError
 from gicv3.explain import Explanation, Gate
 from gicv3.gic import GICv3, GICv3Config
-from gicv3.hotplug import CPUHotplugInfo
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier, NotifierList
 from gicv3.policy import HotplugPolicy

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gicv3._core import Gic, register_encoding
 from gicv3.arguments import integer, integers, switch
 from gicv3.arrays import Arrays, Latency, statistics
+from gicv3.association import GicCpuHotplugNotifier
 from gicv3.batch import Batch
 from gicv3.errors import ConfigError
 from gicv3.explain import Explanation, explain
@@ -341,8 +342,6 @@ class GICv3(Gic):
     config: GICv3Config
 
     def __init__(self, config: GICv3Config) -> None:
-        from gicv3.hotplug import GicCpuHotplugNotifier  # hotplug builds on this module
-
         self.cpuhp_notifier = GicCpuHotplugNotifier(self)
         self.memory = Memory(self)
 

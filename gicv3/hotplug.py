@@ -1,219 +1,42 @@
-"""vCPU hotplug: what the GIC does when a vCPU comes or goes, and how a machine plugs and unplugs all or nothing.
-
-What becomes of interrupts when a vCPU goes:
-
-- Its PPI wires are cut, and low. SGIs and PPIs pending or active on it are gone with the rest of its redistributor's
-  state, which returns to reset: GICR_WAKER says asleep, nothing is enabled.
-- An SGI sent to it while it is absent is dropped and counted.
-- An SPI routed to it stays pending, and is signalled without further stimulus to the next vCPU in its slot.
-- An SPI that was active on it stays active in the Distributor until software writes GICD_ICACTIVER.
-- Its redistributor is always on: registers read and write, and the next vCPU finds what was written.
-- Its CPU interface reads as reset and ignores writes; the next vCPU finds it reset.
-"""
+"""vCPU hotplug as management and guests ask for it: what is refused, and what is then plugged or unplugged."""
 
 from __future__ import annotations
 
 import re
-import weakref
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
 from operator import index as as_index
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gicv3.drivers import check_driver, is_identifier
 from gicv3.errors import ConfigError, HotplugError
-from gicv3.notifier import Notifier, NotifierList, collect, raise_all
-from gicv3.policy import HotplugPolicy
-from gicv3.undo import UndoSteps, take_back
-from gicv3.vcpu import OFF, PowerState, Unique, Vcpu
-from gicv3.views import PeView
-
-if TYPE_CHECKING:
-    from gicv3.acpi.ged import AcpiGed
-    from gicv3.gic import GICv3
-    from gicv3.topology import Topology
+from gicv3.plug import HotplugEvent, HotplugStage, HotplugSteps
+from gicv3.vcpu import OFF, Vcpu
 
 
 class DeviceNotFoundError(HotplugError):
     """No device has this id or path."""
 
 
-@dataclass(slots=True)
-class CPUHotplugInfo:
-    """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes."""
-
-    gic: Any
-    """The GICv3 that the vCPU belongs to; a notifier leaves those of others alone."""
-    cpu: Any
-    """The vCPU, with `mp_affinity` and `cpu_index`."""
-    plugging: bool
-    """True when it comes, False when it goes."""
-
-    def inverse(self) -> CPUHotplugInfo:
-        """The event that takes this one back."""
-        return CPUHotplugInfo(self.gic, self.cpu, not self.plugging)
-
-
-class GicCpuHotplugNotifier(Notifier):
-    """Gives a GIC CPU interface to the vCPU that comes, and takes it from the one that goes.
-
-    It holds its GIC weakly and leaves its list when the GIC goes.
-    Parameters: `gic`, a GICv3.
-    """
-
-    __slots__ = ("_gic",)
-
-    def __init__(self, gic: GICv3) -> None:
-        super().__init__()
-        notifier = weakref.ref(self)
-
-        def gic_gone(_: object) -> None:
-            if (self := notifier()) is not None:
-                self.remove()
-
-        self._gic = weakref.ref(gic, gic_gone)
-
-    def notify(self, data: CPUHotplugInfo) -> None:
-        """Give `data.cpu` the interface of its affinity, or take it away; an event of another GIC is ignored.
-
-        Raises: HotplugError, with nothing changed, when no interface has its affinity or another vCPU holds it.
-        """
-        gic = self._gic()
-        if gic is None or gic is not data.gic:
-            return
-        cpu = data.cpu
-        pe = gic.proc_num(cpu.mp_affinity)
-        if pe < 0:
-            raise HotplugError(f"Failed to associate cpu {cpu.cpu_index} with any GIC cpuif")
-        holder = gic.cpu(pe)
-        if data.plugging:
-            if holder is not None:
-                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
-            step, back = associate, dissociate
-        else:
-            if holder is not cpu:
-                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
-            step, back = dissociate, associate
-        try:
-            step(gic, pe, cpu)
-        except BaseException as error:
-            # A line callback raised, when all was done.
-            errors = [error]
-            collect(errors, back, gic, pe, cpu)
-            raise_all("a callback failed, and another when the GIC took it back", errors)
-
-
-def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
-    """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug."""
-    cpu.gicv3state = PeView(gic, pe)
-    try:
-        gic.set_cpustate(pe, cpu, True)
-    except BaseException as error:
-        errors = [error]
-        collect(errors, gic.init_cpu_reginfo, cpu)
-        raise_all("callbacks failed when a vCPU came", errors)
-    gic.init_cpu_reginfo(cpu)
-
-
-def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
-    """Take interface `pe` from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next."""
-    cpu.gicv3state = None
-    cpu.sysregs = None
-    gic.set_cpustate(pe, None, False)
-
-
-class HotplugStage(Enum):
-    """What happened to a vCPU, for firmware tables and management."""
-
-    PLUG = "plug"
-    """A hotplugged vCPU is in its slot; raising refuses it."""
-    UNPLUG_REQUEST = "unplug-request"
-    """The guest is asked to let a vCPU go."""
-    UNPLUG_REJECTED = "unplug-rejected"
-    """The guest declined; the vCPU stays."""
-    UNPLUG_TIMEOUT = "unplug-timeout"
-    """The guest let the time of a request pass; the vCPU stays."""
-    UNPLUG = "unplug"
-    """The guest ejects a vCPU, which is still wired; raising refuses it."""
-    DELETED = "deleted"
-    """The vCPU is gone and its slot is free."""
-    DISABLED = "disabled"
-    """In its place where vCPUs are enabled and disabled: the vCPU is disabled."""
-
-
-class HotplugEvent(NamedTuple):
-    """What a member of `VirtMachine.hotplug_events` receives; with `undo` set, an earlier one is taken back."""
-
-    stage: HotplugStage
-    cpu: Vcpu
-    status: int = 0
-    undo: bool = False
-
-    def inverse(self) -> HotplugEvent:
-        """The event that takes this one back."""
-        return self._replace(undo=True)
-
-
-_CPU_MODELS = frozenset(
-    f"{model}-arm-cpu"
-    for model in (
-        "a64fx",
-        "cortex-a35",
-        "cortex-a53",
-        "cortex-a55",
-        "cortex-a57",
-        "cortex-a710",
-        "cortex-a72",
-        "cortex-a76",
-        "host",
-        "max",
-        "neoverse-n1",
-        "neoverse-n2",
-        "neoverse-v1",
-    )
-)
-_NOT_PLUGGABLE = frozenset({"acpi-ged", "arm-gicv3", "arm-gicv3-its", "arm-smmuv3", "pl011", "pl031", "pl061"})
-is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
 _boot_path = re.compile(r"/machine/unattached/device\[([0-9]{1,5})\]").fullmatch
 _PERIPHERAL = "/machine/peripheral/"
 _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
 
 
-class CpuHotplugHandler(Unique):
+class CpuHotplugHandler(HotplugSteps):
     """The part of a machine that plugs and unplugs vCPUs, all or nothing, at the same cost on a machine of any size.
-
-    With `one_of_n` the GIC's whole state is copied for undo, which grows with `max_cpus`.
 
     Thread-safety: none; plug and unplug from one thread at a time.
     """
 
-    gic: GICv3
-    topology: Topology
     max_cpus: int
     cpu_type: str
-    acpi: bool
     pmu: bool
-    has_hotpluggable_cpus: bool
-    acpi_device: AcpiGed | None
-    """What tells the guest by ACPI, where vCPUs are hotpluggable."""
     cpus: Mapping[int, Vcpu]
     """Plugged vCPUs by slot."""
-    cpuhp_notifiers: NotifierList
-    """Told of each :class:`CPUHotplugInfo`; the GIC's own notifier is on it where vCPUs are hotpluggable."""
-    hotplug_events: NotifierList
-    """Told of each :class:`HotplugEvent`: the place of firmware tables and management."""
     migrating: bool
     """Set by the embedder while it migrates: plug and unplug are refused."""
-    _cpus: dict[int, Vcpu]
-    _devices: dict[str, Vcpu]
-    policy: HotplugPolicy
-    """What is allowed, and how."""
     _disabled: dict[int, Vcpu]
     _requests: dict[Vcpu, float]
     _anonymous: int
-    _undo: UndoSteps | None
-    """While a transaction is under way, what takes it back; each step adds its own."""
     _ready: bool
 
     def device_add(
@@ -315,23 +138,12 @@ class CpuHotplugHandler(Unique):
             raise HotplugError(f"cpu {cpu.cpu_index} is {cpu.power_state.name}, and must be OFF to be unplugged")
         if self.migrating:
             raise HotplugError(f"unplug of cpu {cpu.cpu_index} not allowed while migrating")
-        undo = self._begin()
-        try:
-            if cpu.power_state is not OFF:
-                # It goes on where it was if the rest fails.
-                undo.append((self._set_power, (cpu, cpu.power_state)))
-                self._set_power(cpu, OFF)
-            self._unplug(cpu)
-        except BaseException as error:
-            take_back(undo, error)
-            raise
-        finally:
-            self._undo = None
+        self._unplug_all(cpu)
         cpu.drop_timers()
         if self._requests:
             self._requests.pop(cpu, None)
         if self.acpi_device is not None:
-            self.acpi_device.cpuhp.removed(cpu.cpu_index)
+            self.acpi_device.cpuhp.pending.clear(cpu.cpu_index)
         if self.policy.admin_state:
             cpu.put_away()
             self._disabled[cpu.cpu_index] = cpu
@@ -414,65 +226,6 @@ class CpuHotplugHandler(Unique):
                 raise DeviceNotFoundError(f"Device '{name}' not found")
         return cpu
 
-    def update_gic(self, cpu: Vcpu, plugging: bool) -> None:
-        """Tell the CPU hotplug notifiers that `cpu` comes, or, in the opposite order, that it goes.
-
-        Raises: what a notifier raised; those told before it have then been told the opposite.
-        """
-        info = CPUHotplugInfo(self.gic, cpu, plugging)
-        self.cpuhp_notifiers.notify(info, undo=CPUHotplugInfo.inverse, reverse=not plugging)
-        if self._undo is not None:
-            self._undo.append((self._update_back, (info,)))
-
-    def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
-        """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU.
-
-        Raises: what a callback raised that was told of a line, after all are connected.
-        """
-        self._set_wires(cpu, True)
-
-    def unwire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
-        """Cut the vCPU's wires; a PPI input that was high goes low.
-
-        Raises: what a callback raised that was told of a line, after all are cut.
-        """
-        self._set_wires(cpu, False)
-
-    def _set_wires(self, cpu: Vcpu, wired: bool) -> None:
-        cpu.wired = wired
-        if not cpu.outputs:
-            return
-        errors: list[BaseException] = []
-        for output in cpu.raised_outputs():
-            collect(errors, self.gic.set_ppi, cpu.cpu_index, output, wired)
-        raise_all(f"callbacks failed when cpu {cpu.cpu_index} was {'wired' if wired else 'unwired'}", errors)
-
-    def pre_plug(self, cpu: Vcpu) -> None:
-        """First step of a plug: update the GIC, then wire the lines, because the vCPU's reset needs its ICC registers.
-
-        Raises: what a notifier raised.
-        """
-        self.update_gic(cpu, True)
-        if self._undo is not None:
-            self._undo.append((self._set_wires, (cpu, False)))
-        self._set_wires(cpu, True)
-
-    def plug(self, cpu: Vcpu) -> None:
-        """Second step of a plug: put the vCPU into its slot, and tell of it.
-
-        Raises: what a member of `hotplug_events` raised.
-        """
-        if self._undo is not None:
-            self._undo.append((self._forget, (cpu,)))
-        self._cpus[cpu.cpu_index] = cpu
-        if cpu.id is not None:
-            self._devices[cpu.id] = cpu
-        elif cpu.anonymous >= 0:
-            self._devices[cpu.qom_path] = cpu
-        # Nobody listens yet while a machine is built, so a cold vCPU is told to nobody.
-        if self.hotplug_events.heard:
-            self.hotplug_events.notify(HotplugEvent(HotplugStage.PLUG, cpu), undo=HotplugEvent.inverse)
-
     def unplug_request(self, cpu: Vcpu) -> None:
         """Check that a vCPU may go, and ask the guest; asking again tells it again.
 
@@ -496,79 +249,8 @@ class CpuHotplugHandler(Unique):
         if self.acpi_device is not None:
             self.acpi_device.unplug_requested(cpu.cpu_index)
 
-    def unplug(self, cpu: Vcpu) -> None:
-        """Last step of an unplug: tell of it, unwire, then update the GIC, then free the slot.
-
-        Raises: HotplugError for a vCPU of the start; what a notifier or a member of `hotplug_events` raised.
-        """
-        self._check_unpluggable(cpu)
-        self._unplug(cpu)
-
-    def is_removable(self, slot: int) -> bool:
-        """Whether the policy lets the vCPU of a slot go, or in an empty slot, one that comes there."""
-        removable = self.policy.removable
-        if slot == 0 or not isinstance(removable, str):
-            return slot != 0 and slot in removable
-        cpu = self._cpus.get(slot)
-        return cpu is None or cpu.hotplugged or removable == "all"
-
     def _new_cpu(self, slot: int, id: str | None = None, hotplugged: bool = True, anonymous: int = -1) -> Vcpu:
         return Vcpu(self, slot, self.gic.affinity(slot), id, hotplugged, anonymous)  # type: ignore[arg-type]
-
-    def _plug_all(self, cpu: Vcpu) -> None:
-        """The transaction of a plug."""
-        undo = self._begin()
-        try:
-            undo.append(self._gic_back(cpu.cpu_index))
-            self.pre_plug(cpu)
-            self.plug(cpu)
-        except BaseException as error:
-            try:
-                take_back(undo, error)
-            finally:
-                cpu.drop_timers()
-            raise
-        finally:
-            self._undo = None
-
-    def _unplug(self, cpu: Vcpu) -> None:
-        undo = self._undo
-        if self.hotplug_events.heard:
-            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
-            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
-            if undo is not None:
-                undo.append((self._tell_back, (event,)))
-        if undo is not None:
-            # The restored state has the levels of the PPIs already: connecting the wires afterwards makes no edge.
-            undo.append((self._set_wires, (cpu, True)))
-            undo.append(self._gic_back(cpu.cpu_index))
-        self._set_wires(cpu, False)
-        self.update_gic(cpu, False)
-        self._forget(cpu)
-
-    def _gic_back(self, slot: int) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        """What brings the GIC back to its state now: that of the PE, and where 1-of-N SPIs may leave it, all of it."""
-        gic = self.gic
-        if gic.config.one_of_n:
-            return gic.rewind, (gic.savepoint(),)
-        return gic.restore_pe, (slot, gic.save_pe(slot))
-
-    def _begin(self) -> UndoSteps:
-        if self._undo is not None:
-            raise HotplugError("another vCPU is being plugged or unplugged")
-        undo: UndoSteps = []
-        self._undo = undo
-        return undo
-
-    def _update_back(self, info: CPUHotplugInfo) -> None:
-        self.cpuhp_notifiers.notify(info.inverse(), reverse=info.plugging)
-
-    def _tell_back(self, event: HotplugEvent) -> None:
-        self.hotplug_events.notify(event.inverse(), reverse=True)
-
-    @abstractmethod
-    def _set_power(self, cpu: Vcpu, state: PowerState) -> None:
-        """Change what a vCPU does, and tell the engine."""
 
     def _end_request(self, event: HotplugEvent) -> None:
         """Forget a request and tell why. Raises: what a member raised, and the request holds."""
@@ -580,13 +262,6 @@ class CpuHotplugHandler(Unique):
             raise
         self._requests.pop(event.cpu, None)
 
-    def _check_unpluggable(self, cpu: Vcpu) -> None:
-        if cpu.cpu_index == 0:
-            raise HotplugError(f"Boot CPU({self._place(0)}) hot-unplug not supported")
-        if not self.is_removable(cpu.cpu_index):
-            what = "CPU of this slot" if cpu.hotplugged else "cold-booted CPU"
-            raise HotplugError(f"Hot-unplug of {what} not supported!")
-
     def _check_properties(self, index: int, affinity: int, properties: Mapping[str, object]) -> None:
         """Refuse what would be overwritten, or would make the vCPU differ from the boot vCPU."""
         if properties.get("node_id", 0) != 0:
@@ -595,24 +270,6 @@ class CpuHotplugHandler(Unique):
             raise HotplugError(f"invalid mp-affinity, must be {affinity}, got {properties['mp_affinity']!r}")
         if properties.get("pmu", self.pmu) != self.pmu:
             raise HotplugError(f"CPU {index}: 'pmu' feature didn't match with existing CPUs")
-
-    def _place(self, index: int) -> str:
-        return f"id{index}=" + ":".join(map(str, self.topology.props(index)))
-
-    def _forget(self, cpu: Vcpu) -> None:
-        """Free the slot and the name of a vCPU."""
-        self._cpus.pop(cpu.cpu_index, None)
-        self._devices.pop(cpu.id if cpu.id is not None else cpu.qom_path, None)
-
-
-def check_driver(driver: object) -> None:
-    """Raises: HotplugError for a driver that is no vCPU model."""
-    if not isinstance(driver, str):
-        raise HotplugError(f"Parameter 'driver' expects a string, got {driver!r}")
-    if driver in _NOT_PLUGGABLE:
-        raise HotplugError("Parameter 'driver' expects a pluggable device type")
-    if driver not in _CPU_MODELS:
-        raise HotplugError(f"'{driver}' is not a valid device model name")
 
 
 def _check_requested(cpu: Vcpu) -> None:

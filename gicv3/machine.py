@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, Protocol, Self
 from gicv3.acpi.cpuhp import CpuHotplugRegisters
 from gicv3.acpi.ged import AcpiGed
 from gicv3.arguments import instance, integer, integers, switch
+from gicv3.association import associate
+from gicv3.drivers import check_driver
 from gicv3.errors import ConfigError, GicError, HotplugError
 from gicv3.gic import GICv3, GICv3Config
-from gicv3.hotplug import CpuHotplugHandler, associate, check_driver
+from gicv3.hotplug import CpuHotplugHandler
 from gicv3.machine_state import load_machine, restore_machine, save_machine
 from gicv3.notifier import Callback, NotifierList, check_callback, collect, raise_all
 from gicv3.policy import HotplugPolicy
@@ -24,7 +26,6 @@ from gicv3.run_state import RunChange, RunControl, RunEvent, RunState
 from gicv3.snapshot import Source
 from gicv3.timer import DEFAULT_FREQUENCY, Timer, TimerBank
 from gicv3.topology import MAX_CPUS, PossibleCpus, Topology, resolve_topology
-from gicv3.undo import UndoSteps
 from gicv3.vcpu import CPU_LINES, MAINT_LINE, CpuPpi, PowerState, Vcpu
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -198,7 +199,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self._anonymous = 0
         self._disabled: dict[int, Vcpu] = {}
         self._requests: dict[Vcpu, float] = {}
-        self._undo: UndoSteps | None = None
+        self._busy = False
         self._ready = False
         self.possible_cpus = PossibleCpus(self)
         self.cpus = MappingProxyType(self._cpus)

@@ -79,7 +79,7 @@ class NotifierList:
         """Make the list empty; notifiers that were on it are on no list."""
         for notifier in self._members:
             notifier._list = None
-        self._members = {}
+        self._members.clear()
         self._order = ()
         self.heard = False
 
@@ -108,9 +108,8 @@ class NotifierList:
     def notify(self, data: Any, *, undo: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Tell every member of an event.
 
-        With `undo` the round is a transaction: the first error ends it, those already told are told `undo(data)` in the
-        opposite order, and the error propagates. Without, the event is a fact: all are told, then errors are raised.
-        A member removed during the round is not told any more; one added during it is not told yet.
+        With `undo` the round is a transaction: see :meth:`propose`. Without, the event is a fact: all are told, then
+        errors are raised. A member removed during the round is not told any more; one added during it is not told yet.
 
         Parameters:
             data: what each member gets.
@@ -118,18 +117,25 @@ class NotifierList:
             reverse: tell those added last first.
         Raises: what a member raised; an ExceptionGroup for several.
         """
-        order = self._order
-        if order is None:
-            order = self._order = tuple(self._members)
-        if reverse:
-            order = order[::-1]
-        if undo is None:
-            raise_all("notifiers failed", self._tell(order, data))
-            return
+        if undo is not None:
+            self.propose(data, undo, reverse)
+        else:
+            raise_all("notifiers failed", self._tell(self._in_order(reverse), data))
+
+    def propose(self, data: Any, undo: Callable[[Any], Any], reverse: bool = False) -> None:
+        """Tell every member of an event that each may refuse.
+
+        The first error ends the round, those already told are told `undo(data)` in the opposite order, and the error
+        propagates.
+
+        Parameters, Raises: as :meth:`notify`.
+        """
+        order = self._in_order(reverse)
+        members = self._members
         told = 0
         try:
             for notifier in order:
-                if notifier in self._members:
+                if notifier in members:
                     notifier.notify(data)
                 told += 1
         except BaseException as error:
@@ -137,6 +143,13 @@ class NotifierList:
             if failed:
                 raise_all("a notifier failed, and others when told to take it back", [error, *failed])
             raise
+
+    def _in_order(self, reverse: bool) -> tuple[Notifier, ...]:
+        """The members as they are now, the first to be told first."""
+        order = self._order
+        if order is None:
+            order = self._order = tuple(self._members)
+        return order[::-1] if reverse else order
 
     def _tell(self, order: tuple[Notifier, ...], data: Any) -> list[BaseException]:
         """Tell all in `order` that are still members, and return what they raised."""

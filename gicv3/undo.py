@@ -1,4 +1,4 @@
-"""Transactions: all steps are done, or those that were are taken back."""
+"""Taking back what a failed plug or unplug has done."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any
 
 from gicv3.notifier import collect, raise_all
 
-UndoSteps = list[tuple[Callable[..., object], tuple[Any, ...]]]
-"""How to take back what a transaction has done so far: functions and their arguments, in the order of the steps."""
+UndoSteps = list[tuple[Callable[..., object], *tuple[Any, ...]]]
+"""Functions, each with its arguments."""
 
 
-def take_back(steps: UndoSteps, error: BaseException) -> None:
-    """Take back everything, the last step first, whatever fails on the way.
+def take_back(error: BaseException, steps: UndoSteps) -> None:
+    """Go through all steps, whatever fails on the way.
 
-    Parameters: `steps`; `error`, why. Raises: a group of it and of what failed; nothing when nothing did.
+    Parameters: `error`, why; `steps`. Raises: a group of `error` and of what failed; nothing when nothing did.
     """
     errors = [error]
-    while steps:
-        step, args = steps.pop()
-        collect(errors, step, *args)
+    for step, *arguments in steps:
+        collect(errors, step, *arguments)
     if len(errors) > 1:
         raise_all("a plug or unplug failed, and so did taking it back", errors)

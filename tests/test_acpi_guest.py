@@ -15,7 +15,7 @@ from gicv3 import HotplugError, Notifier, VirtMachine
 from gicv3.acpi.cpuhp import OstInfo
 from gicv3.acpi.tables import AcpiTables
 from gicv3.guests import LOAD_ADDRESS, MAGIC
-from gicv3.hotplug import HotplugEvent, HotplugStage
+from gicv3.plug import HotplugEvent, HotplugStage
 from gicv3.unicorn import Stop, UnicornMachine
 
 pytestmark = pytest.mark.guest

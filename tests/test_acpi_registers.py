@@ -9,7 +9,7 @@ from virt import fingerprint, plug
 
 from gicv3 import HotplugError, Notifier, VirtMachine
 from gicv3.acpi.cpuhp import CpuhpCommand, CpuhpFlag, CpuhpReg, OstInfo, PendingSlots
-from gicv3.hotplug import HotplugEvent, HotplugStage
+from gicv3.plug import HotplugEvent, HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.vcpu import PowerState
 
@@ -512,7 +512,7 @@ def test_slots_beyond_64_are_found_too() -> None:
 
 
 def test_pending_slots_are_what_a_plain_dictionary_of_flags_says():
-    slots, plain = PendingSlots(), dict[int, int]()
+    slots, plain = PendingSlots(65_536), dict[int, int]()
     edges = [0, 1, 255, 256, 257, 511, 512, 4095, 65_279, 65_280, 65_535]
     choice = random.Random(1)
     for _ in range(4000):

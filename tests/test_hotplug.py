@@ -6,15 +6,12 @@ import weakref
 import pytest
 from virt import ALL, enable_distributor, fingerprint, plug, refuse, take, unplug, wake
 
+from gicv3.association import CPUHotplugInfo
 from gicv3.errors import ConfigError, HotplugError
-from gicv3.hotplug import (
-    CPUHotplugInfo,
-    DeviceNotFoundError,
-    HotplugEvent,
-    HotplugStage,
-)
+from gicv3.hotplug import DeviceNotFoundError
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugEvent, HotplugStage
 from gicv3.timer import TimerReg
 from gicv3.topology import Topology
 from gicv3.vcpu import CpuPpi, PowerState

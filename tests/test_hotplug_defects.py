@@ -11,8 +11,8 @@ import pytest
 from virt import ALL, enable_distributor, fingerprint, plug, take, unplug, wake
 
 from gicv3 import GICv3, GICv3Config
+from gicv3.association import GicCpuHotplugNotifier
 from gicv3.errors import ConfigError, HotplugError
-from gicv3.hotplug import GicCpuHotplugNotifier
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier, NotifierList
 from gicv3.psci import PsciFunction, PsciResult

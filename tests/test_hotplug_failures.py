@@ -4,9 +4,9 @@ import pytest
 from virt import ALL, enable_distributor, fingerprint, plug, take, wake
 
 from gicv3.errors import HotplugError
-from gicv3.hotplug import HotplugStage
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.timer import TimerReg
 from gicv3.vcpu import CpuPpi

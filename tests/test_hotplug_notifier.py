@@ -6,9 +6,9 @@ import weakref
 import pytest
 from virt import refuse
 
+from gicv3.association import CPUHotplugInfo, GicCpuHotplugNotifier
 from gicv3.errors import HotplugError
 from gicv3.gic import GICv3, GICv3Config
-from gicv3.hotplug import CPUHotplugInfo, GicCpuHotplugNotifier
 from gicv3.machine import VirtMachine
 from gicv3.notifier import NotifierList
 from gicv3.vcpu import Vcpu

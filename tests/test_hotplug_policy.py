@@ -4,9 +4,9 @@ import pytest
 from virt import enable_distributor, fingerprint, plug, refuse, take, unplug, wake
 
 from gicv3.errors import ConfigError, HotplugError
-from gicv3.hotplug import HotplugStage
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.psci import PsciFunction, PsciResult
 from gicv3.timer import TimerReg

@@ -10,9 +10,9 @@ from qmp_client import RawClient, serving
 from virt import fingerprint
 
 import gicv3
-from gicv3.hotplug import HotplugStage
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.qmp import StandInGuest
 from gicv3.qmp.guest import Answer

@@ -17,7 +17,8 @@ import pytest
 from required import unavailable
 
 from gicv3.errors import ConfigError
-from gicv3.hotplug import CpuHotplugHandler, HotplugEvent, HotplugStage
+from gicv3.hotplug import CpuHotplugHandler
+from gicv3.plug import HotplugEvent, HotplugStage
 from gicv3.stress import Action, Report, Step, StressConfig, replay, run, run_seeds, write
 from gicv3.stress.steps import WEIGHTS, generate
 from gicv3.stress.world import World
@@ -122,21 +123,22 @@ def test_guests_run_one_after_another_and_their_failure_is_told(monkeypatch):
 
 
 def broken_unplug(skip):
-    """`CpuHotplugHandler._unplug` without one of its steps."""
+    """`HotplugSteps._unplug` without one of its steps."""
 
     def unplug(self, cpu):
-        undo = self._undo
         if self.hotplug_events.heard:
-            event = HotplugEvent(HotplugStage.UNPLUG, cpu)
-            self.hotplug_events.notify(event, undo=HotplugEvent.inverse)
-            undo.append((self._tell_back, (event,)))
-        if skip != "save":
-            undo.append((self._set_wires, (cpu, True)))
-            undo.append(self._gic_back(cpu.cpu_index))
-        if skip != "wires":
-            self._set_wires(cpu, False)
-        if skip != "gic":
-            self.update_gic(cpu, False)
+            self.hotplug_events.propose(HotplugEvent(HotplugStage.UNPLUG, cpu), HotplugEvent.inverse)
+        before = self.gic.save_pe(cpu.cpu_index)
+        try:
+            if skip != "wires":
+                self._set_wires(cpu, False)
+            if skip != "gic":
+                self.update_gic(cpu, False)
+        except BaseException:
+            if skip != "restore":
+                self.gic.restore_pe(cpu.cpu_index, before)
+                self._set_wires(cpu, True)
+            raise
         if skip != "forget":
             self._forget(cpu)
 
@@ -148,7 +150,7 @@ def test_the_planted_defects_differ_from_what_is_right_in_one_step_only(monkeypa
     assert run(SMALL).ok
 
 
-@pytest.mark.parametrize("skip", ["save", "wires", "gic", "forget"])
+@pytest.mark.parametrize("skip", ["restore", "wires", "gic", "forget"])
 def test_an_unplug_that_skips_a_step_is_found_and_shrunk(skip, monkeypatch):
     monkeypatch.setattr(CpuHotplugHandler, "_unplug", broken_unplug(skip))
     config = StressConfig(max_cpus=512, cycles=3000, check_every=500, seed=7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,68 +68,60 @@ class OstInfo(NamedTuple):
     """0 is success."""
 
 
-_ENABLED, _INSERTING, _REMOVING, _EJECT, _FIRMWARE = map(int, CpuhpFlag)
+_ENABLED, INSERTING, REMOVING, _EJECT, _FIRMWARE = map(int, CpuhpFlag)  # flags themselves are slow to combine
 EJECT_SOURCES = (3, 0x103)
 _IN_PROGRESS = 0x84
-_SAVED = {"inserting": _INSERTING, "removing": _REMOVING, "firmware": _FIRMWARE}
+_SAVED = {"inserting": INSERTING, "removing": REMOVING, "firmware": _FIRMWARE}
 _WIDTHS = (1, 2, 4)
+_BLOCK = 256
+_find_flags = re.compile(rb"[^\0]").search
 
 
 class PendingSlots:
-    """Slots with something pending; noting, forgetting and finding the next one cost the same on any machine."""
+    """Slots with something pending; noting and forgetting cost the same on any machine.
 
-    __slots__ = ("_flags", "_summary", "_words")
+    Parameters: `slots`, how many there are.
+    """
 
-    def __init__(self) -> None:
-        self._flags: dict[int, int] = {}  # none of them 0
-        self._words: dict[int, int] = {}  # a bit for each of their slots, 256 to a word, none of them 0
-        self._summary = 0  # a bit for each word
+    __slots__ = ("_blocks", "_flags")
+
+    def __init__(self, slots: int) -> None:
+        self._flags = bytearray(slots)
+        self._blocks = bytearray(slots // _BLOCK + 1)  # 1: some slot of it may have flags; else none has
 
     def set(self, slot: int, flag: int) -> None:
         """Note a flag of a slot; no harm when it is."""
-        before = self._flags.get(slot, 0)
-        self._flags[slot] = before | flag
-        if not before:
-            word = slot >> 8
-            self._words[word] = self._words.get(word, 0) | 1 << (slot & 255)
-            self._summary |= 1 << word
+        self._flags[slot] |= flag
+        self._blocks[slot // _BLOCK] = 1
 
-    def clear(self, slot: int, flags: int = -1) -> None:
+    def clear(self, slot: int, flags: int = 0xFF) -> None:
         """Forget flags of a slot, by default all; no harm when there are none."""
-        before = self._flags.pop(slot, 0)
-        after = before & ~flags
-        if after:
-            self._flags[slot] = after
-        elif before:
-            word = slot >> 8
-            self._words[word] ^= 1 << (slot & 255)
-            if not self._words[word]:
-                del self._words[word]
-                self._summary ^= 1 << word
+        self._flags[slot] &= ~flags
 
     def __getitem__(self, slot: int) -> int:
         """The flags of a slot."""
-        return self._flags.get(slot, 0)
+        return self._flags[slot]
 
     def next(self, start: int) -> int | None:
         """The first slot at or after `start`, or None."""
-        word = start >> 8
-        bits = self._words.get(word, 0) >> (start & 255)
-        if bits:
-            return start + _lowest_bit(bits)
-        later = self._summary >> (word + 1)
-        if not later:
-            return None
-        word += 1 + _lowest_bit(later)
-        return word << 8 | _lowest_bit(self._words[word])
+        block = start // _BLOCK
+        while block >= 0:
+            first = block * _BLOCK
+            found = _find_flags(self._flags, max(start, first), first + _BLOCK)
+            if found:
+                return found.start()
+            if first >= start:
+                self._blocks[block] = 0
+            block = self._blocks.find(1, block + 1)
+        return None
 
     def having(self, flag: int) -> list[int]:
         """Slots with a flag, in order."""
-        return sorted(slot for slot, flags in self._flags.items() if flags & flag)
+        return [slot for slot, flags in enumerate(self._flags) if flags & flag]
 
 
 class CpuHotplugRegisters:
-    """The register block over all possible vCPUs of a machine; a slot costs memory only once something happens to it.
+    """The register block over all possible vCPUs of a machine.
 
     A guest ejects by the transaction of `complete_unplug`, and so only what was asked for, was not there from the
     start, and is off. System reset changes nothing here.
@@ -148,7 +141,8 @@ class CpuHotplugRegisters:
         """Ejections of a vCPU that may not go."""
         self._selector = 0
         self._command = 0
-        self._pending = PendingSlots()
+        self.pending = PendingSlots(machine.max_cpus)
+        """What the guest is to find, by slot: INSERTING, REMOVING and FIRMWARE_EJECT of :class:`CpuhpFlag`."""
         self._ost: dict[int, tuple[int, int]] = {}
 
     def read(self, offset: int, size: int) -> int:
@@ -195,33 +189,21 @@ class CpuHotplugRegisters:
         """What the guest said last of each possible vCPU, in slot order."""
         return [self._info(slot) for slot in range(self._machine.max_cpus)]
 
-    def inserted(self, slot: int) -> None:
-        """Note that a vCPU came, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._pending.set(slot, _INSERTING)
-
-    def removal_requested(self, slot: int) -> None:
-        """Note that a vCPU is to go, for the guest to find; `slot`, 0..max_cpus-1."""
-        self._pending.set(slot, _REMOVING)
-
-    def removed(self, slot: int) -> None:
-        """Forget what was pending of a vCPU that is gone; `slot`, 0..max_cpus-1."""
-        self._pending.clear(slot)
-
     def saved(self) -> dict[str, Any]:
         """What a snapshot of the machine has of the registers."""
         return {
             "selector": self._selector, "command": self._command,
-            **{name: self._pending.having(flag) for name, flag in _SAVED.items()},
+            **{name: self.pending.having(flag) for name, flag in _SAVED.items()},
             "ost": [[slot, *report] for slot, report in sorted(self._ost.items())],
         }
 
     def bring_back(self, saved: Mapping[str, Any]) -> None:
         """Put back what `saved` gave."""
         self._selector, self._command = saved["selector"], saved["command"]
-        self._pending = PendingSlots()
+        self.pending = PendingSlots(self._machine.max_cpus)
         for name, flag in _SAVED.items():
             for slot in saved[name]:
-                self._pending.set(slot, flag)
+                self.pending.set(slot, flag)
         self._ost = {slot: (source, status) for slot, source, status in saved["ost"]}
 
     def _valid(self, offset: int, size: int) -> bool:
@@ -233,7 +215,7 @@ class CpuHotplugRegisters:
         cpu = self._machine.cpus.get(slot)
         # The wires are the first that an unplug takes and the last that it gives back.
         enabled = cpu is not None and cpu.wired
-        return self._pending[slot] | (_ENABLED if enabled else 0)
+        return self.pending[slot] | (_ENABLED if enabled else 0)
 
     def _data(self) -> int:
         if self._command == CpuhpCommand.NEXT_EVENT:
@@ -245,10 +227,10 @@ class CpuHotplugRegisters:
     def _act(self, value: int) -> None:
         """Do the one thing that a write to FLAGS asks for."""
         slot = self._selector
-        if value & _INSERTING:
-            self._pending.clear(slot, _INSERTING)
-        elif value & _REMOVING:
-            self._pending.clear(slot, _REMOVING)
+        if value & INSERTING:
+            self.pending.clear(slot, INSERTING)
+        elif value & REMOVING:
+            self.pending.clear(slot, REMOVING)
         elif value & (_EJECT | _FIRMWARE):
             cpu = self._machine.cpus.get(slot)
             if cpu is None or slot == 0:
@@ -256,7 +238,7 @@ class CpuHotplugRegisters:
             elif value & _EJECT:
                 self._eject(cpu)
             else:
-                self._pending.set(slot, _FIRMWARE)
+                self.pending.set(slot, _FIRMWARE)
 
     def _eject(self, cpu: Vcpu) -> None:
         try:
@@ -266,7 +248,7 @@ class CpuHotplugRegisters:
 
     def _select_next(self) -> None:
         for start in (self._selector, 0):
-            found = self._pending.next(start)
+            found = self.pending.next(start)
             if found is not None:
                 self._selector = found
                 return
@@ -290,7 +272,3 @@ class CpuHotplugRegisters:
     def _info(self, slot: int) -> OstInfo:
         cpu = self._machine.cpus.get(slot)
         return OstInfo(cpu.id if cpu is not None else None, slot, *self._ost.get(slot, (0, 0)))
-
-
-def _lowest_bit(bits: int) -> int:
-    return (bits & -bits).bit_length() - 1

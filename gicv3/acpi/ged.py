@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
-from gicv3.acpi.cpuhp import CpuHotplugRegisters, OstInfo
+from gicv3.acpi.cpuhp import INSERTING, REMOVING, CpuHotplugRegisters, OstInfo
 from gicv3.notifier import NotifierList
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class AcpiGed:
 
     def plugged(self, slot: int) -> None:
         """Tell the guest that a vCPU came. Raises: what a callback raised that was told of the interrupt."""
-        self.cpuhp.inserted(slot)
+        self.cpuhp.pending.set(slot, INSERTING)
         self._events |= _CPU_EVENT
         self._gic.pulse_spi(self._intid)
 
     def unplug_requested(self, slot: int) -> None:
         """Ask the guest to let a vCPU go. Raises: as `plugged`."""
-        self.cpuhp.removal_requested(slot)
+        self.cpuhp.pending.set(slot, REMOVING)
         self._events |= _CPU_EVENT
         self._gic.pulse_spi(self._intid)
 

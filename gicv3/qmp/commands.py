@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gicv3.drivers import check_driver, is_identifier
 from gicv3.errors import GicError
-from gicv3.hotplug import DeviceNotFoundError, check_driver, is_identifier
+from gicv3.hotplug import DeviceNotFoundError
 from gicv3.qmp.errors import QmpError
 from gicv3.qmp.qom import MACHINE_TYPE, ObjectTree
 from gicv3.qmp.schema import COMMANDS, check_arguments, introspect

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gicv3.errors import HotplugError
-from gicv3.hotplug import HotplugEvent, HotplugStage
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugEvent, HotplugStage
 
 if TYPE_CHECKING:
     from gicv3.machine import VirtMachine

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import gicv3
 from gicv3.acpi.cpuhp import OstInfo
 from gicv3.errors import ConfigError
-from gicv3.hotplug import HotplugEvent, HotplugStage
 from gicv3.notifier import Notifier, collect, raise_all
+from gicv3.plug import HotplugEvent, HotplugStage
 from gicv3.qmp.address import Listener
 from gicv3.qmp.commands import Commands, ost_info
 from gicv3.qmp.errors import QmpError

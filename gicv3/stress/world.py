@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from gicv3.association import CPUHotplugInfo
 from gicv3.errors import GicError, HotplugError
 from gicv3.gic import GICv3
-from gicv3.hotplug import CPUHotplugInfo, HotplugEvent
 from gicv3.machine import NUM_SPIS, VirtMachine
 from gicv3.notifier import Notifier
+from gicv3.plug import HotplugEvent
 from gicv3.registers import REGISTERS, Frame, SysReg
 from gicv3.stress.lpis import Lpis
 from gicv3.stress.steps import Action, Step, StressConfig

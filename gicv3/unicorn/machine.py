@@ -19,8 +19,8 @@ from typing import Any
 
 from unicorn import arm64_const
 
+from gicv3.association import CPUHotplugInfo
 from gicv3.errors import ConfigError, GicError
-from gicv3.hotplug import CPUHotplugInfo
 from gicv3.machine import SPI, Region, VirtMachine
 from gicv3.notifier import Notifier
 from gicv3.pl011 import PL011

@@ -1,0 +1,108 @@
+"""What the GIC does when a vCPU comes or goes.
+
+What becomes of interrupts when a vCPU goes:
+
+- Its PPI wires are cut, and low. SGIs and PPIs pending or active on it are gone with the rest of its redistributor's
+  state, which returns to reset: GICR_WAKER says asleep, nothing is enabled.
+- An SGI sent to it while it is absent is dropped and counted.
+- An SPI routed to it stays pending, and is signalled without further stimulus to the next vCPU in its slot.
+- An SPI that was active on it stays active in the Distributor until software writes GICD_ICACTIVER.
+- Its redistributor is always on: registers read and write, and the next vCPU finds what was written.
+- Its CPU interface reads as reset and ignores writes; the next vCPU finds it reset.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gicv3.errors import HotplugError
+from gicv3.notifier import Notifier, collect, raise_all
+from gicv3.views import PeView
+
+if TYPE_CHECKING:
+    from gicv3.gic import GICv3
+    from gicv3.vcpu import Vcpu
+
+
+@dataclass(slots=True)
+class CPUHotplugInfo:
+    """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes."""
+
+    gic: Any
+    """The GICv3 that the vCPU belongs to; a notifier leaves those of others alone."""
+    cpu: Any
+    """The vCPU, with `mp_affinity` and `cpu_index`."""
+    plugging: bool
+    """True when it comes, False when it goes."""
+
+    def inverse(self) -> CPUHotplugInfo:
+        """The event that takes this one back."""
+        return CPUHotplugInfo(self.gic, self.cpu, not self.plugging)
+
+
+class GicCpuHotplugNotifier(Notifier):
+    """Gives a GIC CPU interface to the vCPU that comes, and takes it from the one that goes.
+
+    It holds its GIC weakly and leaves its list when the GIC goes.
+    Parameters: `gic`, a GICv3.
+    """
+
+    __slots__ = ("_gic",)
+
+    def __init__(self, gic: GICv3) -> None:
+        super().__init__()
+        notifier = weakref.ref(self)
+
+        def gic_gone(_: object) -> None:
+            if (self := notifier()) is not None:
+                self.remove()
+
+        self._gic = weakref.ref(gic, gic_gone)
+
+    def notify(self, data: CPUHotplugInfo) -> None:
+        """Give `data.cpu` the interface of its affinity, or take it away; an event of another GIC is ignored.
+
+        Raises: HotplugError, with nothing changed, when no interface has its affinity or another vCPU holds it.
+        """
+        gic = self._gic()
+        if gic is None or gic is not data.gic:
+            return
+        cpu = data.cpu
+        pe = gic.proc_num(cpu.mp_affinity)
+        if pe < 0:
+            raise HotplugError(f"Failed to associate cpu {cpu.cpu_index} with any GIC cpuif")
+        holder = gic.cpu(pe)
+        if data.plugging:
+            if holder is not None:
+                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
+            step, back = associate, dissociate
+        else:
+            if holder is not cpu:
+                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
+            step, back = dissociate, associate
+        try:
+            step(gic, pe, cpu)
+        except BaseException as error:
+            # A line callback raised, when all was done.
+            errors = [error]
+            collect(errors, back, gic, pe, cpu)
+            raise_all("a callback failed, and another when the GIC took it back", errors)
+
+
+def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
+    """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug.
+
+    Raises: what a line callback raised, after all is done.
+    """
+    cpu.gicv3state = PeView(gic, pe)
+    cpu.sysregs = gic.sysregs
+    gic.set_cpustate(pe, cpu, True, True)
+
+
+def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
+    """Take interface `pe` from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next."""
+    cpu.gicv3state = None
+    cpu.sysregs = None
+    gic.set_cpustate(pe, None, False)
