@@ -64,6 +64,12 @@ def test_counter_that_follows_the_host_never_goes_back_and_ends_a_run_in_time() 
             assert engine.clock >= end
 
 
+def test_after_a_run_the_host_clock_is_not_before_what_the_guest_has_read() -> None:
+    with boot(SLEEP_A_TIMER[:4] + OFF, clock="host") as engine:
+        assert engine.run() is Stop.OFF
+        assert engine.clock >= x(engine, 1) > 0
+
+
 def test_a_guest_that_sleeps_by_the_host_clock_is_stopped_from_another_thread() -> None:
     # An hour: only stop() ends this run.
     with boot(SLEEP_A_TIMER, x0=3600 * 62_500_000, clock="host") as engine:

@@ -129,10 +129,10 @@ cdef class Turns:
         cdef tuple cores
         self.refresh_deadline()
         while True:
-            if self.attention:
-                return TURNS_ATTENTION
             if self.by_host:
                 self.clock = self.host_now()
+            if self.attention:
+                return TURNS_ATTENTION
             if self.clock >= last:
                 return TURNS_END
             if self.deadline <= self.clock:
