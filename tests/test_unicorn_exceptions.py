@@ -153,6 +153,29 @@ def test_el0_reads_the_counter_if_cntkctl_lets_it(cntkctl: int, syndrome: int) -
         assert x(engine, 2) == (6 if cntkctl == 2 else 0)
 
 
+STEP = words("""
+    d2940021  mov x1, #0xa001             // MDE, KDE, SS
+    d5100241  msr mdscr_el1, x1
+    d510109f  msr oslar_el1, xzr
+    100000c0  adr x0, stepped
+    d5184020  msr elr_el1, x0
+    d28038a1  mov x1, #0x1c5
+    f2a00401  movk x1, #0x20, lsl #16     // SS
+    d5184001  msr spsr_el1, x1
+    d69f03e0  eret
+    d2800025  stepped: mov x5, #1
+    d2800026  mov x6, #1
+""")
+
+
+def test_a_step_at_el1_ends_in_one_exception_whose_handler_is_not_stepped() -> None:
+    with boot(STEP + OFF) as engine:
+        put(engine, VECTORS + SYNC_EL1H, REPORT + OFF)
+        assert engine.run(1000) is Stop.OFF
+        assert (x(engine, 5), x(engine, 6)) == (1, 0)
+        assert (x(engine, 10) >> 26, x(engine, 12)) == (0x33, CODE + 40)
+
+
 ID_REGISTERS = words("""
     d5380401  mrs x1, id_aa64pfr0_el1
     d53800a2  mrs x2, mpidr_el1

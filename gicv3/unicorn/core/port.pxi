@@ -19,7 +19,8 @@ cdef enum:
     PSTATE_F = 1 << 6
     PSTATE_I = 1 << 7
     PSTATE_DAIF = 0x3C0
-    PSTATE_SS_IL = 3 << 20
+    PSTATE_SS = 1 << 21
+    PSTATE_IL = 1 << 20
 
     VECTOR_SYNC = 0x000
     VECTOR_IRQ = 0x080
@@ -203,12 +204,12 @@ cdef void enter(Port port, u32 vector, u64 resume) noexcept nogil:
     """Take an exception to EL1: everything but the PC, which becomes `entered`."""
     cdef u32 pstate = <u32>read_register(port.uc, REG_PSTATE)
     cdef u64 stack
-    if pstate & 15 == PSTATE_EL1H and port.x != NULL:
-        # Neither level nor stack pointer changes: nothing that Unicorn has derived from them becomes wrong.
+    if pstate & (15 | PSTATE_SS) == PSTATE_EL1H and vector != VECTOR_SYNC and port.x != NULL:
+        # Neither level nor stack pointer nor single-stepping changes: what Unicorn has derived from them stays right.
         port.elr[0] = resume
         port.spsr[0] = pstate
         port.daif[0] = PSTATE_DAIF
-        port.pstate[0] &= ~<u32>PSTATE_SS_IL
+        port.pstate[0] &= ~<u32>PSTATE_IL
         port.entered = port.vbar[0] + 0x200 + vector
         return
     port.entered = read_register(port.uc, REG_VBAR_EL1) + vector
