@@ -4,6 +4,7 @@ import copy
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -153,6 +154,58 @@ def test_what_a_callback_raises_comes_out_of_run() -> None:
 
     with boot(HELLO + OFF, output=output) as engine, pytest.raises(RuntimeError, match="from the UART"):
         engine.run()
+
+
+@pytest.mark.parametrize("call", [
+    lambda engine: engine.run(10),
+    lambda engine: engine.boot(),
+    lambda engine: engine.cpu(0).detach(),
+], ids=["run", "boot", "detach"])
+def test_what_would_pull_the_guest_from_under_a_callback_is_refused(call: Callable[[UnicornMachine], object]) -> None:
+    refused = []
+
+    def output(data: bytes) -> None:
+        with pytest.raises(GicError) as caught:
+            call(engine)
+        refused.append(str(caught.value))
+
+    with boot(HELLO + OFF, output=output) as engine:
+        assert engine.run() is Stop.OFF
+        assert len(refused) == 2
+        assert all("run" in text for text in refused)
+
+
+def test_run_is_refused_to_an_action_and_boot_is_not() -> None:
+    with boot(HELLO + OFF) as engine:
+        engine.post(lambda: engine.run(10))
+        with pytest.raises(GicError, match="runs already"):
+            engine.run()
+        assert engine.run() is Stop.OFF
+        engine.post(engine.boot)
+        assert engine.run() is Stop.OFF
+
+
+LETTERS = words("""
+    d2a12001  movz x1, #0x0900, lsl #16
+    b9000021  loop: str w1, [x1]
+    17ffffff  b loop
+""")
+
+
+@pytest.mark.parametrize("letters", [1, 2, 3, 4])
+def test_a_callback_may_close_the_engine_and_no_vcpu_runs_any_further(letters: int) -> None:
+    sent = bytearray()
+
+    def output(data: bytes) -> None:
+        sent.extend(data)
+        if len(sent) == letters:
+            engine.close()
+
+    engine = boot(LETTERS, cpus=2, quantum=2, output=output)
+    engine.machine.power_on(engine.machine.cpus[1], engine.entry)
+    engine.run(1000)
+    assert engine.closed
+    assert len(sent) == letters
 
 
 TWO_READS = words("""

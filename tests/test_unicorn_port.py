@@ -16,7 +16,7 @@ import unicorn
 from unicorn import arm64_const as reg
 from unicorn_code import words
 
-from gicv3 import ConfigError, GICv3, GICv3Config
+from gicv3 import ConfigError, GicError, GICv3, GICv3Config
 from gicv3.unicorn import attach, reset
 
 pytestmark = pytest.mark.guest
@@ -270,6 +270,16 @@ def test_what_a_callback_raises_comes_out_of_emu_start() -> None:
     gic.on_line = on_line
     with pytest.raises(RuntimeError, match="from on_line"):
         uc.emu_start(CODE, CODE + len(SGI_TO_SELF))
+
+
+def test_detach_by_a_callback_of_the_guest_is_refused_and_works_afterwards() -> None:
+    gic = make_gic()
+    uc = make_uc(SGI_TO_SELF)
+    port = attach(gic, uc)
+    gic.on_line = lambda pe, line, level: port.detach()
+    with pytest.raises(GicError, match="PE 0 cannot be detached by a callback"):
+        uc.emu_start(CODE, CODE + len(SGI_TO_SELF))
+    port.detach()
 
 
 def test_detach_leaves_a_uc_that_no_longer_knows_the_gic() -> None:

@@ -16,6 +16,7 @@ class Port:
     gic: Any
     pe: int
     entered: int
+    running: bool
     error: BaseException | None
     @property
     def pc(self) -> int: ...
@@ -28,7 +29,6 @@ class Port:
 @disjoint_base
 class Core(Port):
     count: int
-    running: bool
     waiting: bool
     power: int
     def join(self, turns: Turns) -> None: ...

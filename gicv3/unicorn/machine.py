@@ -157,6 +157,7 @@ class UnicornMachine(_native.Turns, Unique):
         self._posted: deque[Callable[[], object]] = deque()
         self._event = threading.Condition()
         self._stop_requested = False
+        self._running = False
         self._finalizer = weakref.finalize(self, *_connect(weakref.ref(self), machine, self._ram))
         self._finalizer.atexit = False
         try:
@@ -176,9 +177,11 @@ class UnicornMachine(_native.Turns, Unique):
 
     def close(self) -> None:
         """Let go of the machine and close every Uc; the RAM stays readable. Safe to repeat."""
-        self._finalizer()
-        for index in list(self._cpus):
-            self._unplugged(index)
+        try:
+            self._finalizer()
+        finally:
+            for index in list(self._cpus):
+                self._unplugged(index)
 
     def __enter__(self) -> UnicornMachine:
         return self
@@ -193,7 +196,12 @@ class UnicornMachine(_native.Turns, Unique):
         return self._cpus[index]
 
     def boot(self) -> None:
-        """Load the image again and start the boot vCPU, after the guest has asked for a reset or been switched off."""
+        """Load the image again and start the boot vCPU, after the guest has asked for a reset or been switched off.
+
+        Raises: GicError from a callback while a vCPU runs; a posted action may call it.
+        """
+        if any(cpu.running for cpu in self._cpus.values()):
+            raise GicError("this UnicornMachine runs, and cannot be booted by a callback: post() it")
         if self.halted is Stop.OFF:
             self.machine.reset()
         self._start()
@@ -222,13 +230,23 @@ class UnicornMachine(_native.Turns, Unique):
 
         Parameters: `ticks`, counter ticks after which to come back, at least 1, None for no limit; `wait`, sleep until
         `post` or `stop` where it would come back with IDLE.
-        Returns: why it came back. Raises: what a callback or a posted action raised; GicError when closed.
+        Returns: why it came back. Raises: what a callback or a posted action raised; GicError when closed, or when it
+        runs already, for which it does not matter who asks: a callback, an action, or another thread.
         """
         if self.closed:
             raise GicError("this UnicornMachine is closed")
+        if self._running:
+            raise GicError("this UnicornMachine runs already")
         if ticks is not None and as_index(ticks) < 1:
             raise ConfigError(f"ticks must be at least 1, got {ticks}")
         end = END if ticks is None else min(self.clock + ticks, END)
+        self._running = True
+        try:
+            return self._run(end, wait)
+        finally:
+            self._running = False
+
+    def _run(self, end: int, wait: bool) -> Stop:
         self._look()
         while True:
             while self._posted:
@@ -297,9 +315,9 @@ class UnicornMachine(_native.Turns, Unique):
         cpu = self._cpus.pop(index, None)
         if cpu is not None:
             self._reorder()
+            cpu.power = OFF
             if cpu.running:
                 # It has taken itself away: its Uc can go only when that has come back.
-                cpu.power = OFF
                 self.post(cpu.detach)
             else:
                 cpu.detach()
@@ -427,7 +445,7 @@ def _disconnect(machine: weakref.ref[VirtMachine], notifier: Notifier, callbacks
     notifier.remove()
     if (owner := machine()) is not None:
         _driven.discard(owner)
-        owner.gic.memory.unmap(owner.memory_map["RAM"].base)
         for name, callback in zip(("on_power", "on_system_off", "on_system_reset"), callbacks):
             if getattr(owner, name) is callback:
                 setattr(owner, name, None)
+        owner.gic.memory.unmap(owner.memory_map["RAM"].base)

@@ -12,7 +12,7 @@ import unicorn
 from unicorn import arm64_const as reg
 
 from gicv3.arguments import instance, integer
-from gicv3.errors import ConfigError
+from gicv3.errors import ConfigError, GicError
 from gicv3.gic import GICv3
 from gicv3.registers import REGISTERS, SYSREGS, Frame, encode
 from gicv3.unicorn import _native, native
@@ -86,7 +86,9 @@ class UnicornPort(_native.Port, Unique):
         return ()
 
     def detach(self) -> None:
-        """Take the port out of its Uc, which must not be running and is then as it was; safe to repeat."""
+        """Take the port out of its Uc, which is then as it was; safe to repeat. Raises: GicError while that runs."""
+        if self.running:
+            raise GicError(f"the port of PE {self.pe} cannot be detached by a callback of the guest that runs on it")
         self._hooks.close()
 
     def on_failure(self, error: BaseException) -> None:

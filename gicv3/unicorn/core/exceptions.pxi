@@ -52,9 +52,9 @@ cdef void on_exception(void *uc, u32 number, Core core) noexcept nogil:
 
 cdef bint call_python(Core core, bint semihosting) noexcept nogil:
     """Let Python serve a call of the guest's. Returns: whether it knew the call."""
-    cdef bint held = let_go(core)
+    cdef u32 before = let_go(core)
     cdef bint known = call_with_gil(core, semihosting)
-    hold(core, held)
+    hold(core, before)
     return known
 
 

@@ -9,6 +9,9 @@ cdef enum:
     MAX_CONSTANTS = 4
     ACCESS_UNCATEGORIZED = 2    # QEMU's CP_ACCESS_TRAP_UNCATEGORIZED
 
+    HELD = 1                    # how let_go() found a port
+    RAN = 2
+
     LINE_IRQ = 1
     LINE_FIQ = 2
     LINES = 3
@@ -58,6 +61,8 @@ cdef class Port:
     cdef u64 *vbar
     cdef u32 *syndrome
     cdef u64 *address
+    cdef readonly bint running
+    """Whether the guest runs: in a machine, or where a callback asks."""
     cdef bint holding           # the run loop holds the GIC's lock, which costs more than most accesses
     cdef bint has_tables        # the GIC keeps tables in memory, which it works on without the lock
     cdef readonly u64 entered
@@ -149,33 +154,35 @@ cdef inline void give_lock(Port port) noexcept nogil:
         port.gic.unlock()
 
 
-cdef inline bint let_go(Port port) noexcept nogil:
-    """Release the lock for Python, which may use the GIC and wait for threads that do. Returns: whether it was held."""
-    cdef bint held = port.holding
-    if held:
+cdef inline u32 let_go(Port port) noexcept nogil:
+    """Release the lock for Python, which may use the GIC and wait for threads that do. Returns: what hold() undoes."""
+    cdef u32 before = (HELD if port.holding else 0) | (RAN if port.running else 0)
+    port.running = True
+    if port.holding:
         port.holding = False
         port.gic.unlock()
-    return held
+    return before
 
 
-cdef inline void hold(Port port, bint held) noexcept nogil:
-    if held:
+cdef inline void hold(Port port, u32 before) noexcept nogil:
+    port.running = before & RAN != 0
+    if before & HELD:
         port.gic.lock()
         port.holding = True
 
 
 cdef void drain(Port port) noexcept nogil:
     """Do what an access leaves to be done without the lock: callbacks for lines, tables in memory."""
-    cdef bint held
+    cdef u32 before
     if <void *>port.gic._on_line == <void *>None and port.gic.lines_callback == NULL:
         if not port.has_tables or not port.gic.c_has_work():
             return
-    held = let_go(port)
+    before = let_go(port)
     if <void *>port.gic._on_line != <void *>None:
         drain_with_gil(port)
     else:
         port.gic.c_drain()
-    hold(port, held)
+    hold(port, before)
 
 
 cdef void drain_with_gil(Port port) noexcept with gil:
@@ -377,16 +384,16 @@ cdef void on_gic_write(void *uc, u64 offset, u32 size, u64 value, Frames frames)
 
 
 cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept nogil:
-    cdef bint held = let_go(device.port)
+    cdef u32 before = let_go(device.port)
     cdef u64 value = device_read(device, offset, size)
-    hold(device.port, held)
+    hold(device.port, before)
     return value
 
 
 cdef void on_device_write(void *uc, u64 offset, u32 size, u64 value, Device device) noexcept nogil:
-    cdef bint held = let_go(device.port)
+    cdef u32 before = let_go(device.port)
     device_write(device, offset, size, value)
-    hold(device.port, held)
+    hold(device.port, before)
     device.port.changed()
 
 

@@ -42,7 +42,6 @@ cdef class Core(Port):
     cdef u64 code_seen
     cdef u64 noted              # the page whose code it changed last in this run, or 2**64-1, and `count` then
     cdef u64 noted_at
-    cdef readonly bint running
     cdef bint stopping
     cdef bint ended
     cdef public bint waiting
@@ -172,7 +171,7 @@ cdef class Core(Port):
                 pc = self.entered
             self.set_limit(self.count)
             before = self.count
-            hold(self, True)
+            hold(self, HELD | RAN)
             status = uc_emu_start(self.uc, pc, 0, 0, 0)
             let_go(self)
             if status != ERR_OK:
@@ -191,9 +190,9 @@ cdef class Core(Port):
 
 
 cdef u64 timer_call(Core core, u32 encoding, u64 value, bint write) noexcept nogil:
-    cdef bint held = let_go(core)
+    cdef u32 before = let_go(core)
     value = timer_access(core, encoding, value, write)
-    hold(core, held)
+    hold(core, before)
     return value
 
 
@@ -220,11 +219,11 @@ cdef void on_code(void *uc, u64 address, u32 size, Core core) noexcept nogil:
 cdef void attend(Core core, u64 address) noexcept nogil:
     """Before the instruction at `address`: move timers, end the run, or take an interrupt."""
     cdef u64 executed = core.count - 1
-    cdef bint held
+    cdef u32 before
     if core.turns.deadline <= core.start + executed and not core.turns.by_host:
-        held = let_go(core)
+        before = let_go(core)
         advance_timers(core, core.start + executed)
-        hold(core, held)
+        hold(core, before)
     if core.stopping or core.power != POWER_ON or executed >= core.budget:
         core.count = executed
         core.ended = True
