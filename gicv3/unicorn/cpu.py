@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ _ARGUMENTS = tuple(reg.UC_ARM64_REG_X0 + number for number in range(4))
 # Semihosting operations, and the reason that stands for an exit the program wanted.
 SYS_EXIT, SYS_EXIT_EXTENDED = 0x18, 0x20
 APPLICATION_EXIT = 0x2_0026
+_EXIT_BLOCK = struct.Struct("<QQ")  # reason, status
 
 OFF, STARTING, ON = range(3)
 POWER = {PowerState.OFF: OFF, PowerState.ON_PENDING: STARTING, PowerState.ON: ON}
@@ -108,9 +110,20 @@ class GuestCpu(UnicornPort, _native.Core):
         operation, argument = (self.uc.reg_read(register) for register in _ARGUMENTS[:2])
         if operation & 0xFFFF_FFFF not in (SYS_EXIT, SYS_EXIT_EXTENDED):
             return False
-        reason, status = (int.from_bytes(self.uc.mem_read(argument + offset, 8), "little") for offset in (0, 8))
+        block = self._read(argument, _EXIT_BLOCK.size)
+        reason, status = _EXIT_BLOCK.unpack(block) if block is not None else (0, 0)
         self.machine.exit(status & 0xFF if reason == APPLICATION_EXIT else 1)
         return True
+
+    def _read(self, address: int, size: int) -> bytes | None:
+        """RAM at a virtual address of the guest; None where it has none."""
+        data = bytearray()
+        for place in range(address, address + size):
+            physical = native.translate(self.uc, place)
+            if physical is None or not 0 <= physical - self.machine.ram_base < self.machine.ram_size:
+                return None
+            data.append(self.machine.memory[physical - self.machine.ram_base])
+        return bytes(data)
 
     def run_failed(self, status: int, pc: int) -> None:
         native.check(status, f"go on with vCPU {self.pe} at {pc:#x}")

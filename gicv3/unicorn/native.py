@@ -111,6 +111,15 @@ def flush_translations(uc: Any) -> None:
     uc.ctl(const.UC_CTL_TLB_FLUSH, const.UC_CTL_IO_WRITE)
 
 
+def translate(uc: unicorn.Uc, address: int) -> int | None:
+    """The physical address that a Uc's guest would read at virtual `address`; None when that is a fault."""
+    physical = ctypes.c_uint64()
+    status = library.uc_vmem_translate(
+        uc._uch, ctypes.c_uint64(address), const.UC_PROT_READ, ctypes.byref(physical)
+    )
+    return physical.value if status == const.UC_ERR_OK else None
+
+
 def map_memory(uc: unicorn.Uc, base: int, size: int, host: int) -> None:
     """Map `size` bytes of host memory at `host` as the guest's RAM at `base`; they must outlive the Uc."""
     status = library.uc_mem_map_ptr(uc._uch, base, size, const.UC_PROT_ALL, host)
