@@ -70,13 +70,39 @@ def test_after_a_run_the_host_clock_is_not_before_what_the_guest_has_read() -> N
         assert engine.clock >= x(engine, 1) > 0
 
 
-def test_a_guest_that_sleeps_by_the_host_clock_is_stopped_from_another_thread() -> None:
-    # An hour: only stop() ends this run.
-    with boot(SLEEP_A_TIMER, x0=3600 * 62_500_000, clock="host") as engine:
-        thread = threading.Timer(0, engine.stop)
-        thread.start()
+@pytest.mark.parametrize("ticks", [3600 * 62_500_000, 1 << 63])
+def test_a_guest_that_sleeps_by_the_host_clock_is_stopped_from_another_thread(
+    ticks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An hour, or longer than a lock can wait: only stop() ends this run.
+    with boot(SLEEP_A_TIMER, x0=ticks, clock="host") as engine:
+        thread = threading.Thread(target=engine.stop)
+        wait = engine._wait
+
+        def wait_and_be_stopped(end: int) -> None:
+            # The other thread gets no further than this until it really waits.
+            with engine._event:
+                thread.start()
+                wait(end)
+
+        monkeypatch.setattr(engine, "_wait", wait_and_be_stopped)
         assert engine.run() is Stop.STOPPED
         thread.join()
+
+
+def test_a_guest_that_only_the_host_could_wake_waits_by_the_host_clock_for_the_ticks_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with boot(SLEEP_A_TIMER[-8:], clock="host") as engine:
+        ends: list[int] = []
+        wait = engine._wait
+        monkeypatch.setattr(engine, "_wait", lambda end: (ends.append(end), wait(end)))
+        while not ends:
+            end = engine.clock + 625_000
+            assert engine.run(625_000, wait=True) is Stop.LIMIT
+            assert engine.clock >= end
+        assert ends == [end]
+        assert engine.run(1 << 40) is Stop.IDLE
 
 
 ALARM = words("""

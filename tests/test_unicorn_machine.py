@@ -138,9 +138,9 @@ def test_another_thread_reaches_a_run_that_waits(monkeypatch: pytest.MonkeyPatch
             target=(lambda: engine.post(lambda: engine.gic.set_spi(40, True))) if posted else engine.stop
         )
 
-        def wait_for_other(seconds: float | None) -> None:
+        def wait_for_other(end: int) -> None:
             other.start()
-            wait(seconds)
+            wait(end)
 
         monkeypatch.setattr(engine, "_wait", wait_for_other)
         assert engine.run(wait=True) is Stop.STOPPED

@@ -147,7 +147,8 @@ class UnicornMachine(_native.Turns, Unique):
         self.uart = PL011(_line(machine, "UART0"), output)
         self.rtc = PL031(_line(machine, "RTC"), seconds or _start_of_time(weakref.ref(self)))
         alarms = _Alarms(weakref.proxy(self), machine.timers)
-        self.set_up(alarms, quantum, clock == "host", semihosting)
+        self._host_clock = clock == "host"
+        self.set_up(alarms, quantum, self._host_clock, semihosting)
         self.devices = tuple(_pages({
             machine.memory_map["UART0"]: self.uart,
             machine.memory_map["RTC"]: _Noticed(self.rtc, alarms.changed),
@@ -229,7 +230,7 @@ class UnicornMachine(_native.Turns, Unique):
         """Run the guest.
 
         Parameters: `ticks`, counter ticks after which to come back, at least 1, None for no limit; `wait`, sleep until
-        `post` or `stop` where it would come back with IDLE.
+        `post` or `stop` where it would come back with IDLE, by the host's clock no longer than for `ticks`.
         Returns: why it came back. Raises: what a callback or a posted action raised; GicError when closed, or when it
         runs already, for which it does not matter who asks: a callback, an action, or another thread.
         """
@@ -266,12 +267,13 @@ class UnicornMachine(_native.Turns, Unique):
                 case _native.TURNS_IDLE:
                     if not wait:
                         return Stop.IDLE
-                    self._wait(None)
+                    self._wait(end if self._host_clock else END)
                 case _native.TURNS_SLEEP:
-                    self._wait((min(self.deadline, end) - self.clock) / self.timers.frequency)
+                    self._wait(min(self.deadline, end))
 
-    def _wait(self, seconds: float | None) -> None:
-        """Sleep until `post` or `stop`, at most for `seconds`."""
+    def _wait(self, end: int) -> None:
+        """Sleep until `post` or `stop`, at most until the counter would be at `end`."""
+        seconds = min((end - self.clock) / self.timers.frequency, threading.TIMEOUT_MAX)
         with self._event:
             self._event.wait_for(lambda: self._posted or self._stop_requested, seconds)
 
