@@ -95,6 +95,15 @@ def test_vcpu_is_plugged_when_asked_for(play, seconds: float) -> None:
     assert play(START_THE_OTHER, smp="1,maxcpus=2", plug_at=(seconds,)) == 0
 
 
+@pytest.mark.parametrize("clock", ["instructions", "host"])
+def test_guest_that_sleeps_sees_a_vcpu_plugged_at_its_time(play, clock: str) -> None:
+    assert play(ASLEEP, smp="1,maxcpus=2", plug_at=(0.001,), clock=clock) == NEVER_ENDS
+
+
+def test_guest_that_sleeps_until_a_vcpu_is_plugged_is_ended_by_the_time_out(play) -> None:
+    assert play(ASLEEP, smp="1,maxcpus=2", plug_at=(10**8,), timeout=0.01, clock="host") == TIMED_OUT
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -158,13 +158,11 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
                 plugs.pop(0)
                 _plug(engine.machine)
             ticks = max(1, plugs[0] - engine.clock) if plugs else None
-            match engine.run(ticks, wait=not plugs and not silent.is_set()):
+            match engine.run(ticks, wait=options.clock == "host" if plugs else not silent.is_set()):
                 case Stop.OFF:
                     return engine.status
                 case Stop.RESET:
                     engine.boot()
-                case Stop.IDLE if plugs and options.clock == "host":
-                    time.sleep((plugs[0] - engine.clock) / engine.timers.frequency)
                 case Stop.IDLE if plugs:
                     engine.clock = plugs[0]
                 case Stop.IDLE:
