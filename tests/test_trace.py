@@ -211,6 +211,7 @@ def test_a_traced_gic_does_what_an_untraced_one_does(name: str) -> None:
         assert act(gic, op) == act(other, op)
         if number % 10 == 0:
             gic.check()
+            assert gic.state_digest() == other.state_digest()
     assert gic.save() == other.save()
     assert seen > 10
 

@@ -1,12 +1,12 @@
 # State taken out of a GIC: one PE for a transaction's undo, and all of it for comparison.
 
 cdef void forget_history(PeState *p) noexcept nogil:
-    """Clear what tells how a state came about, not what it is: places in a pool, drain marks, statistics."""
+    """Clear what tells how a state came about or who looks on, not what it is: places in a pool, marks, statistics."""
     memset(&p.spi_q[0], 0, sizeof(p.spi_q))
     memset(&p.raised[0], 0, sizeof(p.raised))
     memset(&p.acked[0], 0, sizeof(p.acked))
     p.marks = 0
-    p.flags &= <u8>~PE_HAS_LPI
+    p.flags &= <u8>~(PE_HAS_LPI | PE_PLAIN)
 
 
 @cython.final
