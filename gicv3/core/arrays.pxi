@@ -105,6 +105,7 @@ cdef void latency_switch(GicState *s, Latency *latency) noexcept nogil:
     """Measure latencies from now on, or no longer (NULL). The general path measures, so no PE is plain meanwhile."""
     cdef u32 pe
     s.latency = latency
+    plain_configure(s)
     for pe in range(s.num_pe):
         pe_plain(s, &s.pe[pe])
 

@@ -125,8 +125,8 @@ cdef inline bint eoi_split(GicState *s, PeState *p) noexcept nogil:
 
 
 cdef void plain_configure(GicState *s) noexcept nogil:
-    """What the configuration, and a trace that is under way, leave to the short paths."""
-    s.plain_possible = (s.trace == NULL and s.ap_words == 1
+    """What the configuration, a trace that is under way and latencies that are measured leave to the short paths."""
+    s.plain_possible = (s.trace == NULL and s.latency == NULL and s.ap_words == 1
                         and not (s.apr_by_bpr or s.strict_on or s.num_espi or s.num_eppi or s.features & FEAT_NMI))
     s.plain_spis = s.trace == NULL and not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
 
@@ -138,5 +138,5 @@ cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
     p.flags &= <u8>~PE_PLAIN
     if (p.flags & (PE_ACCESSIBLE | PE_ASLEEP) == PE_ACCESSIBLE and (p.el == 1 or p.el == 2) and not pe_secure(s, p)
             and p.access[TRAP_GROUP1] == ACCESS_VALUE and not eoi_split(s, p)
-            and p.igrpen & p.open_groups & 1 << G1NS and s.plain_possible and s.latency == NULL):
+            and p.igrpen & p.open_groups & 1 << G1NS and s.plain_possible):
         p.flags |= PE_PLAIN

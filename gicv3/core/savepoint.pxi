@@ -172,7 +172,7 @@ cdef void point_return_rest(GicState *s, SavePoint point) noexcept nogil:
     point_copy(s, point, True)
     for pe in range(s.num_pe):
         pe_show(s, pe, &s.pe[pe], (<PeState *>point.data)[pe].lines)
-    if point.plain != s.plain_possible:      # a trace was started or stopped since
+    if point.plain != s.plain_possible:      # a trace or latencies were started or stopped since
         for pe in range(s.num_pe):
             pe_plain(s, &s.pe[pe])
     if s.trace != NULL:

@@ -263,7 +263,7 @@ cdef struct GicState:
     u32 tie_flip                 # all ones: of equal priorities the highest INTID goes first
     u8 unknown_route_first       # 1: an IROUTER path that no PE has leads to PE 0; 0: nowhere
     u8 strict_on
-    u8 plain_possible            # the configuration has nothing that pe_plain() rules out
+    u8 plain_possible            # neither configuration nor an observer rules PE_PLAIN out: plain_configure()
     u8 plain_spis                # no SPI can be 1-of-N or an NMI
     u8 marks_wanted              # marks of a PE that is on every drain list in use
     u32 settle_steps
