@@ -264,3 +264,36 @@ def test_a_vector_that_a_device_lacks_is_refused(vector: int) -> None:
     for call in (device.fire, device.is_pending, lambda number: device.mask(number, True)):
         with pytest.raises(ConfigError, match=rf"vector must be in 0\.\.1, got {vector}"):
             call(vector)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((0, -1, 0), ConfigError, "address must be in 0..0xffffffffffffffff, got -1"),
+        ((0, 1 << 64, 0), ConfigError, "address must be in 0..0xffffffffffffffff, got 18446744073709551616"),
+        ((0, 0, -1), ConfigError, "data must be in 0..0xffffffff, got -1"),
+        ((0, 0, 1 << 32), ConfigError, "data must be in 0..0xffffffff, got 4294967296"),
+        ((0, 0, 0, 2), ConfigError, "masked must be True or False, got 2"),
+        ((0, "x", 0), TypeError, "address must be an integer, got 'x'"),
+        ((0, 0, 1.5), TypeError, "data must be an integer, got 1.5"),
+        ((0.0, 0, 0), TypeError, "vector must be an integer, got 0.0"),
+        ((2, 0, 0), ConfigError, "vector must be in 0..1, got 2"),
+    ],
+)
+def test_a_table_entry_that_cannot_be_is_refused_and_changes_nothing(
+    arguments: tuple[int, ...], error: type[Exception], text: str
+) -> None:
+    rig = ItsRig(1, events=1)
+    device = MsiDevice(rig.gic, 1, 2)
+    device.program(0, rig.its.translater, 0)
+    with pytest.raises(error) as caught:
+        device.program(*arguments)
+    assert str(caught.value) == text
+    device.fire(0)
+    assert rig.lpis() == [FIRST]
+
+
+def test_a_table_entry_may_have_all_its_bits() -> None:
+    device = MsiDevice(ItsRig(1).gic, (1 << 32) - 1, 1)
+    device.program(0, (1 << 64) - 1, (1 << 32) - 1)
+    device.fire(0)
