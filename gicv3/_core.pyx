@@ -53,6 +53,7 @@ include "core/settle.pxi"
 include "core/memory.pxi"
 include "core/lpi_order.pxi"
 include "core/lpi.pxi"
+include "core/lpi_work.pxi"
 include "core/cpu_interface.pxi"
 include "core/plain.pxi"
 include "core/icc_registers.pxi"
@@ -243,18 +244,7 @@ cdef class Gic:
         cdef list errors = None
         if unlikely(gic_has_work(self.s) and not self.serving):
             errors = work_serve(self, errors)
-        if self.s.num_notify and drain_begin(self):
-            while (changes := take_changes(self)):
-                for change in changes:
-                    errors = tell_lines(self, change, errors)
-                if errors and not all(isinstance(error, Exception) for error in errors):
-                    self.draining = False
-                    break
-        if errors is not None:
-            if len(errors) == 1:
-                raise errors[0]
-            raise BaseExceptionGroup("callbacks failed", errors)
-        return 0
+        return drain_lines(self, errors)
 
     cdef void c_drain(self) noexcept nogil:
         cdef Changes changes
@@ -629,6 +619,24 @@ cdef class Gic:
     def _unmap(self, address):
         mapping_remove(self, address)
 
+    def _awaited(self):
+        return mapping_awaited(self)
+
+    def _resume(self):
+        with self.mutex:
+            work_resume(self.s)
+        self.drain()
+
+    @property
+    def has_work(self):
+        """Work for LPIs or ITSs is under way that a later call goes on with, any call: `step(0)` does nothing else.
+
+        True when a command queue, or the tables of a redistributor, took more than `GICv3Config.work_budget`, and while
+        callbacks of guest memory run. False when what comes next needs memory that `Memory.awaited` names.
+        """
+        with self.mutex:
+            return gic_has_work(self.s)
+
     # --- LPIs and ITSs --------------------------------------------------------------------------------------------
 
     def _msi(self, its, device_id, event_id):
@@ -639,6 +647,13 @@ cdef class Gic:
 
     def _its_errors(self, its):
         return its_errors_of(self, its)
+
+    def _its_forget(self):
+        """Translations are read from the tables again, which somebody else has changed."""
+        cdef u32 its
+        with self.mutex:
+            for its in range(self.s.num_its):
+                cache_drop_all(self.s, its)
 
     def lpi_pending(self, pe):
         """INTIDs of the LPIs that are pending at a PE, enabled or not, in order.
@@ -837,7 +852,7 @@ cdef class Gic:
         saved_guard(self)
         if not point_return(self, point):
             raise MemoryError
-        self.drain()
+        drain_lines(self, None)
 
     def _save_arrays(self):
         """The saved fields by name, see `saved_names`."""
@@ -847,7 +862,7 @@ cdef class Gic:
     def _load_arrays(self, dict arrays):
         """Bring a GIC that was just made to a saved state; after a SnapshotError it is of no use."""
         scatter_all(self, arrays)
-        self.drain()
+        drain_lines(self, None)
 
     def _trace_start(self, u32 entries, bint host_clock):
         trace_begin(self, entries, host_clock)

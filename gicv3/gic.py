@@ -116,6 +116,8 @@ class GICv3Config:
     its_umsi : unmapped MSIs are told in GITS_STATUSR and GITS_UMSIR (GITS_TYPER.UMSI).
     its_umsi_spi : INTID of the SPI that ITS 0 drives to tell of them, ITS n the n-th after it, or None; needs
         `its_umsi`.
+    work_budget : how much work for LPIs and ITSs one call does at most, the rest going on with later calls: a command,
+        an LPI or 64 bytes of a pending table is a unit; 1..2**24.
     settle_steps : `step()`s until RWP, UWP, ChildrenAsleep and GITS_CTLR.Quiescent settle; 0 settles at once.
     strict : record CONSTRAINED UNPREDICTABLE and reserved use in a bounded log; see `strict_log` and docs/explain.md.
     dist_base : physical address of the Distributor, 64 KB aligned.
@@ -164,6 +166,7 @@ class GICv3Config:
     unknown_route: str = "nowhere"
     tie: str = "lowest"
     aff3: bool = True
+    work_budget: int = 1 << 17
     settle_steps: int = 0
     strict: bool = False
     dist_base: int = 0x0800_0000
@@ -222,6 +225,8 @@ class GICv3Config:
             raise ConfigError(f"affinities must have Aff3 = 0 with aff3=False, got {high[0]:#x}")
         if not 0 <= self.settle_steps <= 1_000_000:
             raise ConfigError(f"settle_steps must be in 0..1000000, got {self.settle_steps}")
+        if not 1 <= self.work_budget <= 1 << 24:
+            raise ConfigError(f"work_budget must be in 1..{1 << 24}, got {self.work_budget}")
         if self.message_frame is not None and not self.message_spis:
             raise ConfigError("message_frame needs message_spis=True, got False")
         self._check_map()

@@ -55,18 +55,20 @@ class ItsView(FrameView):
         self._gic._msi(self.index, device_id, event_id)
 
     def counters(self) -> dict[str, int]:
-        """Counts since construction.
+        """Counts since construction, `restore` or `load`; `rewind` brings those of the save point back.
 
         Returns
         -------
         commands : commands done, or left out because of an error.
         errors : commands that could not be done, or not be read.
-        msis : MSIs that arrived: each is one of the next four, unless it waits for callback memory.
+        msis : MSIs that arrived: each is one of the next five, unless it waits for callback memory.
         cache_hits : translated without reading a table.
         translated : translated by reading the tables.
         unmapped : of a device, event or collection that is not mapped, or out of range.
-        discarded : while the ITS was disabled or had no tables, or too many waited for callback memory.
-        table_faults : table entries and commands that are not in guest memory.
+        discarded : while the ITS was disabled or had no tables, or while 1,024 others waited for callback memory; or
+            waiting for it when a reset came.
+        merged : while one of the same event waited for callback memory.
+        table_faults : table entries and commands that are not in guest memory, or could not be written.
         """
         return self._gic._its_counters(self.index)
 

@@ -42,6 +42,19 @@ class Memory:
         return tuple((base, size, "callbacks" if view is None else "buffer")
                      for base, (size, view) in sorted(self._regions.items()))
 
+    @property
+    def awaited(self) -> tuple[tuple[int, int], ...]:
+        """(address, size) of what was mapped when a restored GIC was saved in the midst of work; () when all is again.
+
+        Until then, memory that is not mapped is no fault: work that comes upon it rests, whatever is accessed, until it
+        is mapped, in any order and in any pieces. A GIC that had nothing mapped awaits the first region, here (0, 0).
+        """
+        return self._gic._awaited()
+
+    def resume(self) -> None:
+        """The rest of `awaited` will not come: memory that is not mapped is a fault again."""
+        self._gic._resume()
+
     def map(self, address: int, buffer: Any, *, writable: bool = True) -> None:
         """Map an object's memory: accesses are as fast as a pointer, and see what its owner writes.
 
@@ -83,7 +96,8 @@ class Memory:
         Raises
         ------
         ConfigError : as `map`, or the range is not whole pages. What a callback raises comes out of the call that
-            needed it; the GIC takes it as memory that is not there.
+            needed it; the GIC takes it as memory that is not there, to be read or to be written: it counts a table
+            fault, and records the command or counts the LPIs that were to be written.
         """
         base, length = _integer("address", address), _integer("size", size)
         if base % PAGE or length % PAGE:

@@ -227,6 +227,11 @@ def _shapes(config: GICv3Config) -> dict[str, tuple[int, int | None]]:
             if where in records}
 
 
+def _required(shapes: Mapping[str, tuple[int, int | None]]) -> set[str]:
+    """The fields that a snapshot must have: a list that is missing is empty."""
+    return {name for name, (_, count) in shapes.items() if count is not None}
+
+
 def gic_arrays(gic: GICv3) -> dict[str, bytes]:
     """The state of a GIC by name, each an array of unsigned little-endian numbers: see docs/snapshots.md."""
     return dict(sorted(gic._save_arrays().items()))
@@ -248,7 +253,7 @@ def expand(snapshot: Snapshot) -> tuple[GICv3Config, dict[str, bytes]]:
     config = config_of(snapshot.texts["config"])
     shapes = _shapes(config)
     unknown = sorted(snapshot.arrays.keys() - shapes.keys())
-    missing = sorted(shapes.keys() - snapshot.arrays.keys())
+    missing = sorted(_required(shapes) - snapshot.arrays.keys())
     if unknown or (missing and snapshot.version == VERSION):
         raise SnapshotError(f"unknown fields: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}")
     return config, {name: _unpack(name, field, *shapes[name]) for name, field in snapshot.arrays.items()}
@@ -323,9 +328,9 @@ def from_json(text: str | bytes) -> bytes:
                             f"{value['version']!r}")
     config = config_of(value["config"])
     shapes = _shapes(config)
-    if not isinstance(value["state"], dict) or value["state"].keys() != shapes.keys():
+    if not isinstance(value["state"], dict) or not _required(shapes) <= value["state"].keys() <= shapes.keys():
         raise SnapshotError("state must have exactly the fields of a GIC's snapshot")
-    arrays = {name: _from_runs(name, value["state"][name], *shapes[name]) for name in sorted(shapes)}
+    arrays = {name: _from_runs(name, runs, *shapes[name]) for name, runs in sorted(value["state"].items())}
     return pack({"config": value["config"]}, arrays)
 
 

@@ -7,6 +7,7 @@ Nothing is compared: nothing may be raised, every invariant holds, and every MSI
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 from collections.abc import Callable
@@ -31,7 +32,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "small": {"its": 3, "id_bits": 14, "device_bits": 1, "event_bits": 1, "collection_bits": 1, "settle_steps": 3},
 }
 MEMORIES = ("buffer", "callbacks", "moody")
-"""What holds the tables: "moody" callbacks bring nothing now and then, and call the GIC."""
+"""What holds the tables: "moody" callbacks bring nothing now and then, or fail, and call the GIC."""
+BUDGETS = (1, 4, 64, 4096, 1 << 17)
+"""Units of work a call: with few, everything happens while something is under way."""
+
+
+class Refused(Exception):
+    """What a write callback raises."""
 
 
 class Chaos:
@@ -39,7 +46,8 @@ class Chaos:
 
     def __init__(self, config: str, memory: str, seed: int) -> None:
         self.rng = random.Random(f"{config}/{memory}/{seed}")
-        self.gic = GICv3(GICv3Config(cpus=4, spis=32, lpis=True, direct_lpi=True, statusr=True, **CONFIGS[config]))
+        options = {"lpis": True, "direct_lpi": True, "statusr": True, "work_budget": self.rng.choice(BUDGETS)}
+        self.gic = GICv3(GICv3Config(cpus=4, spis=32, **options, **CONFIGS[config]))
         self.its = self.gic.config.its
         self.id_bits = self.gic.config.id_bits
         self.ram = bytearray(RAM_SIZE)
@@ -77,18 +85,29 @@ class Chaos:
         if self.moody and not self.inside and self.rng.random() < 0.1:
             if self.rng.random() < 0.5:
                 return None
-            self.inside = True
-            self.rng.choice((self.storm, self.its_register, self.take_interrupts, self.scribble))()
-            self.inside = False
+            self.meddle()
         return bytes(self.ram[address - RAM : address - RAM + size])
 
     def take_back(self, address: int, data: bytes) -> None:
         """The write callback."""
+        if self.moody and not self.inside and self.rng.random() < 0.1:
+            self.meddle()
+            if self.rng.random() < 0.5:
+                raise Refused
         self.ram[address - RAM : address - RAM + len(data)] = data
 
+    def meddle(self) -> None:
+        """A callback uses the GIC."""
+        self.inside = True
+        self.rng.choice((self.storm, self.its_register, self.redistributor_register, self.take_interrupts,
+                         self.scribble, self.command, self.plug))()  # fmt: skip
+        self.inside = False
+
     def step(self) -> None:
-        """One step."""
-        self.rng.choices([move for _, move in self.moves], [weight for weight, _ in self.moves])[0]()
+        """One step; whatever write callbacks raise comes out of it."""
+        move = self.rng.choices([move for _, move in self.moves], [weight for weight, _ in self.moves])[0]
+        with contextlib.suppress(Refused, ExceptionGroup):
+            move()
 
     def address(self) -> int:
         """Somewhere: mostly where something else is as well."""
@@ -240,13 +259,13 @@ class Chaos:
     def finish(self) -> int:
         """Let all work come to its end, look at every invariant, and count the MSIs: each became something."""
         self.moody = False
-        for _ in range(1000):
+        while self.gic.has_work:
             self.gic.step()
         self.gic.check()
         msis = 0
         for its in self.gic.its:
             counts = its.counters()
-            ends = sum(counts[name] for name in ("cache_hits", "translated", "unmapped", "discarded"))
+            ends = sum(counts[name] for name in ("cache_hits", "translated", "unmapped", "discarded", "merged"))
             assert counts["msis"] == ends, counts
             msis += ends
         return msis

@@ -55,6 +55,14 @@ class LpiRig(Rig):
     def enable_lpis(self, pe: int = 0, on: bool = True) -> None:
         self.gic.redist[pe]["GICR_CTLR"] = int(on)
 
+    def finish(self) -> int:
+        """Let work that is under way come to its end; the number of calls that it took."""
+        calls = 0
+        while self.gic.has_work:
+            self.gic.step(0)
+            calls += 1
+        return calls
+
     def configure(self, intid: int, byte: int, pe: int | None = None) -> None:
         """Write a configuration byte; with `pe`, invalidate it there too."""
         self.ram[PROP - RAM + intid - FIRST] = byte

@@ -23,6 +23,7 @@ GOOD: dict[str, list[Any]] = {
     "tie": ["lowest", "highest"],
     "aff3": [False, True],
     "settle_steps": [0, 1_000_000],
+    "work_budget": [1, 1 << 24],
     "dist_base": [0, 0x0800_0000, (1 << 52) - 0x10000],
     "redist_regions": [[(0, 1)], [(0x0801_0000, 1)], [((1 << 52) - 0x20000, 1)]],
 }
@@ -65,6 +66,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"iidr": -1}, "iidr must be in 0..0xffffffff, got -0x1"),
     ({"iidr": 1 << 32}, "iidr must be in 0..0xffffffff, got 0x100000000"),
     ({"settle_steps": -1}, "settle_steps must be in 0..1000000, got -1"),
+    ({"work_budget": 0}, "work_budget must be in 1..16777216, got 0"),
+    ({"work_budget": (1 << 24) + 1}, "work_budget must be in 1..16777216, got 16777217"),
     ({"settle_steps": 1_000_001}, "settle_steps must be in 0..1000000, got 1000001"),
     ({"pidr": [[0] * 8] * 2}, "pidr must be three sequences of eight bytes, got"),
     ({"pidr": [[0] * 7] * 3}, "pidr must be three sequences of eight bytes, got"),

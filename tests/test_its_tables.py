@@ -120,6 +120,7 @@ def test_a_table_that_is_not_valid_maps_nothing() -> None:
     [
         ("devices", {mapd(1): 0x0801, int_(1, 0): 0x0301, mapti(1, 0, FIRST): 0x0A01}),
         ("collections", {mapc(0, 0): 0x0903, invall(0): 0x0D03, int_(1, 0): 0x0310}),
+        ("level 1", {mapd(1): 0x0801, int_(1, 0): 0x0301, mapti(1, 0, FIRST): 0x0A01}),
         ("itt", {mapti(1, 0, FIRST): 0x0A05, int_(1, 0): 0x0305, discard(1, 0): 0x0F05, clear(1, 0): 0x0505}),
     ],
 )
@@ -128,6 +129,8 @@ def test_missing_memory_fails_the_commands_that_need_it(place: str, failing: dic
     rig.its["GITS_CTLR"] = 0
     if place == "devices":
         rig.its["GITS_BASER", 0] = VALID | NOWHERE
+    elif place == "level 1":
+        rig.its["GITS_BASER", 0] = VALID | INDIRECT | NOWHERE
     elif place == "collections":
         rig.its["GITS_BASER", 1] = VALID | NOWHERE
     else:

@@ -149,6 +149,7 @@ cdef enum:
     STRICT_RING = 1024           # findings kept; all are counted
     REDIST_STRIDE = 0x20000
     MEM_REGIONS = 64             # of guest memory
+    LPI_CLEARS = 64              # that wait for pending tables to be read
     CACHE_PLACES = 16384         # translations of all ITSs
     WAITING_MSIS = 1024          # that wait for callback memory
     LPI_NODES = 64               # to begin with: the pool grows

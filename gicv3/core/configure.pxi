@@ -23,6 +23,7 @@ cdef int configure_fields(GicState *s, config) except -1:
     s.settle_steps = config.settle_steps
     s.lpi_live = config.lpi_config == "live"
     s.num_its = config.its
+    s.work_budget = config.work_budget
     s.device_bits = config.device_bits
     s.event_bits = config.event_bits
     s.collection_bits = config.collection_bits

@@ -116,6 +116,22 @@ cdef list tell_lines(Gic gic, tuple change, list errors):
     return errors
 
 
+cdef int drain_lines(Gic gic, list errors) except -1:
+    """Tell what changed, then raise what callbacks raised, `errors` first."""
+    if gic.s.num_notify and drain_begin(gic):
+        while (changes := take_changes(gic)):
+            for change in changes:
+                errors = tell_lines(gic, change, errors)
+            if errors and not all(isinstance(error, Exception) for error in errors):
+                gic.draining = False
+                break
+    if errors is not None:
+        if len(errors) == 1:
+            raise errors[0]
+        raise BaseExceptionGroup("callbacks failed", errors)
+    return 0
+
+
 cdef int drain_or_report(Gic gic) except -1:
     try:
         gic.drain()

@@ -81,6 +81,8 @@ cdef void gic_reset(GicState *s) noexcept nogil:
     dist_reset_fields(s)
     its_reset(s)
     lpi_reset(s)
+    stages_forget(s)
+    work_resume(s)
     for slot in range(NUM_PRIVATE, SHARED_SLOTS):
         if shared_slot(s, shared_intid(slot)) != NO_SLOT:
             spi_route(s, slot)

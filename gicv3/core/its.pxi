@@ -1,5 +1,6 @@
 # An ITS: its registers, its command queue, and the translation of MSIs. Commands are done when GITS_CWRITER is written,
-# at most WORK_BUDGET units a call; the rest goes on with later calls. MSIs that need callback memory wait in a list.
+# at most GicState.work_budget units a call; the rest goes on with later calls. MSIs that need callback memory wait in a
+# list.
 
 cdef enum:
     ITS_FRAMES_SIZE = 0x20000    # control and translation frame
@@ -80,10 +81,16 @@ cdef u32 its_translate(GicState *s, u32 its, u32 device, u32 event) noexcept nog
 
 
 cdef void its_msi_slow(GicState *s, u32 its, u32 device, u32 event) noexcept nogil:
-    """An MSI that the cache does not know."""
+    """An MSI that the cache does not know. Of equal ones that wait, the first makes the LPI pending for all."""
     cdef WaitingMsi *waiting
+    cdef u32 i
     if s.num_its_waiting == 0 and its_translate(s, its, device, event) == ITS_OK:
         return
+    for i in range(s.num_its_waiting):
+        waiting = &s.its_waiting[i]
+        if waiting.event == event and waiting.device == device and waiting.its == its:
+            s.its[its].merged += 1
+            return
     if s.num_its_waiting == WAITING_MSIS:
         s.its[its].discarded += 1
         return
@@ -127,8 +134,8 @@ cdef inline u32 queue_size(Its *t) noexcept nogil:
 
 cdef inline bint queue_has_work(Its *t) noexcept nogil:
     """A GITS_CWRITER outside the queue stops it until a valid one is written."""
-    return (t.enabled and t.cbaser >> 63 and not t.stalled and t.creadr != t.cwriter
-            and t.cwriter < queue_size(t) and t.creadr < queue_size(t))
+    return t.storing or (t.enabled and t.cbaser >> 63 and not t.stalled and t.creadr != t.cwriter
+                         and t.cwriter < queue_size(t) and t.creadr < queue_size(t))
 
 
 cdef void its_record(Its *t, u64 *command, u32 code) noexcept nogil:
@@ -142,26 +149,30 @@ cdef void its_record(Its *t, u64 *command, u32 code) noexcept nogil:
 
 cdef bint its_step(GicState *s, Its *t, u32 its, int32_t *budget) noexcept nogil:
     """Do the next command; False when it has to wait or stalls."""
-    cdef u64[4] command
-    cdef u32 result
+    cdef u64 *command = &t.store.command[0]
+    cdef u32 result = ITS_STORE
     budget[0] -= 1
-    result = mem_read(s, (t.cbaser & <u64>0xFFFFFFFFF0000ULL) + t.creadr, &command[0], COMMAND_SIZE)
-    if result == MEM_WAIT:
-        return False
-    if result == MEM_FAULT:      # whatever the policy: what could not be read cannot be left out
-        memset(&command[0], 0, sizeof(command))
-        t.table_faults += 1
-        its_record(t, &command[0], 0)
-        t.stalled = 1
-        return False
-    result = its_command(s, t, its, &command[0], budget)
+    if not t.storing:
+        result = mem_read(s, (t.cbaser & <u64>0xFFFFFFFFF0000ULL) + t.creadr, command, COMMAND_SIZE)
+        if result == MEM_WAIT:
+            return False
+        if result == MEM_FAULT:  # whatever the policy: what could not be read cannot be left out
+            memset(command, 0, COMMAND_SIZE)
+            t.table_faults += 1
+            its_record(t, command, 0)
+            t.stalled = 1
+            return False
+        result = its_command(s, t, command, budget)
+    if result == ITS_STORE:
+        result = its_store(s, t, its, budget)
+        t.storing = result == ITS_WAIT
     if s.num_lpi_jobs:
         lpi_work(s, budget)
     if result == ITS_WAIT:
         return False
     t.commands += 1
     if result != ITS_OK:
-        its_record(t, &command[0], its_error_code(<u32>(command[0] & 0xFF), result))
+        its_record(t, command, its_error_code(<u32>(command[0] & 0xFF), result))
         if s.its_stall:
             t.stalled = 1
             return False
@@ -170,9 +181,12 @@ cdef bint its_step(GicState *s, Its *t, u32 its, int32_t *budget) noexcept nogil
 
 
 cdef void its_run(GicState *s, u32 its, int32_t *budget) noexcept nogil:
-    """Do commands until the queue is empty, stalls or waits, or the budget is spent. Bounded: each costs a unit."""
+    """Do commands until the queue is empty, stalls or waits, or the budget is spent. Bounded: each costs a unit.
+
+    A command whose entry was being written is ended whatever the budget: its end is not saved.
+    """
     cdef Its *t = &s.its[its]
-    while budget[0] > 0 and queue_has_work(t):
+    while (budget[0] > 0 or t.storing) and queue_has_work(t):
         if not its_step(s, t, its, budget):
             break
     s.its_busy &= ~(<u32>1 << its)
@@ -180,7 +194,7 @@ cdef void its_run(GicState *s, u32 its, int32_t *budget) noexcept nogil:
 
 
 cdef void its_run_now(GicState *s, u32 its) noexcept nogil:
-    cdef int32_t budget = WORK_BUDGET
+    cdef int32_t budget = s.work_budget
     its_run(s, its, &budget)
 
 
@@ -197,14 +211,16 @@ cdef void its_work(GicState *s, int32_t *budget) noexcept nogil:
 # --- registers -------------------------------------------------------------------------------------------------------
 
 cdef void its_reset(GicState *s) noexcept nogil:
-    cdef u32 its
+    cdef u32 its, i
     cdef Its *t
+    for i in range(s.num_its_waiting):
+        s.its[s.its_waiting[i].its].discarded += 1
     s.num_its_waiting = 0
     s.its_busy = 0
     for its in range(s.num_its):
         t = &s.its[its]
         cache_drop_all(s, its)
-        t.enabled = t.umsi_irq = t.stalled = t.statusr = t.syndrome = 0
+        t.enabled = t.umsi_irq = t.stalled = t.statusr = t.syndrome = t.storing = 0
         t.cbaser = t.umsir = 0
         t.cwriter = t.creadr = t.quiescent_left = 0
         t.baser[TABLE_DEVICE] = 0
@@ -229,7 +245,7 @@ cdef u64 gits_ctlr(GicState *s, u32 its) noexcept nogil:
     """Quiescent: disabled, and nothing of before is still under way."""
     cdef Its *t = &s.its[its]
     cdef u64 value = t.enabled | <u64>t.umsi_irq << 8
-    if not (t.enabled or t.quiescent_left or s.num_its_waiting or s.num_dirty):
+    if not (t.enabled or t.quiescent_left or s.num_its_waiting or t.storing):
         value |= <u64>1 << 31
     return value
 
@@ -315,7 +331,7 @@ cdef void gits_write(GicState *s, u32 its, u32 kind, u32 element, u64 value, u64
     elif kind == REG_CTLR:
         gits_ctlr_write(s, its, value)
     elif kind == REG_CBASER:
-        if not t.enabled:
+        if not t.enabled and not t.storing:
             t.cbaser = t.cbaser & ~lanes | value
             t.creadr = 0
             t.stalled = 0

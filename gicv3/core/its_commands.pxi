@@ -1,6 +1,6 @@
-# The commands of an ITS (architecture notes 4.1 to 4.3). A command reads all it needs, then writes one table entry at
-# most, then acts on pending LPIs; so one that has to wait for callback memory, or stalls, can be done again from its
-# start.
+# The commands of an ITS (architecture notes 4.1 to 4.3). A command reads all it needs; one that has to wait for that,
+# or stalls, is done again from its start. Then it writes one table entry at most, and what follows from that it does
+# when the entry is in memory: see its_store().
 
 cdef enum:
     CMD_MOVI = 0x01
@@ -29,7 +29,7 @@ cdef u32 its_route(GicState *s, Its *t, u32 device, u32 event, ItsRoute *route) 
     return result
 
 
-cdef u32 its_mapd(GicState *s, Its *t, u32 its, u64 *cmd, int32_t *budget) noexcept nogil:
+cdef u32 its_mapd(GicState *s, Its *t, u64 *cmd) noexcept nogil:
     cdef u32 device = <u32>(cmd[0] >> 32)
     cdef u64 size = bits_of(cmd[1], 4, 0)
     cdef u64 place
@@ -41,14 +41,10 @@ cdef u32 its_mapd(GicState *s, Its *t, u32 its, u64 *cmd, int32_t *budget) noexc
         if size + 1 > s.event_bits:
             return ITS_ITT_RANGE
         entry = <u64>1 << 63 | bits_of(cmd[2], 51, 8) << 5 | size
-    result = its_store(s, t, place, entry, ITS_DEVICE_RANGE)
-    if result == ITS_OK:
-        cache_drop_device(s, its, device)
-        budget[0] -= SCAN_UNITS
-    return result
+    return its_to_store(t, place, entry, ITS_DEVICE_RANGE)
 
 
-cdef u32 its_mapc(GicState *s, Its *t, u32 its, u64 *cmd, int32_t *budget) noexcept nogil:
+cdef u32 its_mapc(GicState *s, Its *t, u64 *cmd) noexcept nogil:
     cdef u32 icid = <u32>bits_of(cmd[2], 15, 0)
     cdef u64 place
     cdef u64 entry = 0
@@ -59,20 +55,14 @@ cdef u32 its_mapc(GicState *s, Its *t, u32 its, u64 *cmd, int32_t *budget) noexc
         if its_target(s, bits_of(cmd[2], 51, 16)) == NO_PE:
             return ITS_ITT_RANGE         # 02: here of the redistributor
         entry = <u64>1 << 63 | bits_of(cmd[2], 51, 16) << 16 | icid
-    result = its_store(s, t, place, entry, ITS_ICID_RANGE)
-    if result == ITS_OK:
-        cache_drop_collection(s, its, icid)
-        budget[0] -= SCAN_UNITS
-    return result
+    return its_to_store(t, place, entry, ITS_ICID_RANGE)
 
 
-cdef u32 its_mapti(GicState *s, Its *t, u32 its, u64 *cmd, u32 intid) noexcept nogil:
+cdef u32 its_mapti(GicState *s, Its *t, u64 *cmd, u32 intid) noexcept nogil:
     """MAPTI and MAPI: a mapping that is there already is replaced; the old LPI keeps its pending state."""
-    cdef u32 device = <u32>(cmd[0] >> 32)
-    cdef u32 event = <u32>cmd[1]
     cdef u32 icid = <u32>bits_of(cmd[2], 15, 0)
     cdef u64 place, collection
-    cdef u32 result = its_event_place(s, t, device, event, &place)
+    cdef u32 result = its_event_place(s, t, <u32>(cmd[0] >> 32), <u32>cmd[1], &place)
     if result != ITS_OK:
         return result
     if not is_lpi(s, intid):
@@ -80,46 +70,38 @@ cdef u32 its_mapti(GicState *s, Its *t, u32 its, u64 *cmd, u32 intid) noexcept n
     result = its_icid_place(s, t, icid, &collection)
     if result != ITS_OK:
         return result
-    result = its_store(s, t, place, <u64>intid << 16 | icid, ITS_EVENT_RANGE)
-    if result == ITS_OK:
-        cache_drop_event(s, its, device, event)
-    return result
+    return its_to_store(t, place, <u64>intid << 16 | icid, ITS_EVENT_RANGE)
 
 
-cdef u32 its_movi(GicState *s, Its *t, u32 its, u64 *cmd) noexcept nogil:
-    cdef u32 device = <u32>(cmd[0] >> 32)
-    cdef u32 event = <u32>cmd[1]
+cdef u32 its_movi(GicState *s, Its *t, u64 *cmd) noexcept nogil:
     cdef u32 icid = <u32>bits_of(cmd[2], 15, 0)
     cdef ItsRoute route
-    cdef u32 target
-    cdef u32 result = its_find_event(s, t, device, event, &route)
+    cdef u32 result = its_find_event(s, t, <u32>(cmd[0] >> 32), <u32>cmd[1], &route)
     if result != ITS_OK:
         return result
-    result = its_find_target(s, t, icid, &target)
+    result = its_find_target(s, t, icid, &t.store.target)
     if result != ITS_OK:
         return result
     result = its_find_target(s, t, route.icid, &route.pe)
     if result != ITS_OK:
         return ITS_ICID_UNMAPPED if result == ITS_ICID_RANGE else result
-    result = its_store(s, t, route.place, <u64>route.intid << 16 | icid, ITS_EVENT_RANGE)
-    if result == ITS_OK:
-        cache_drop_event(s, its, device, event)
-        lpi_move(s, route.pe, target, route.intid)
-    return result
+    if lpi_unread(s, route.pe, route.intid):
+        return ITS_WAIT
+    t.store.pe = route.pe
+    t.store.intid = route.intid
+    return its_to_store(t, route.place, <u64>route.intid << 16 | icid, ITS_EVENT_RANGE)
 
 
-cdef u32 its_discard(GicState *s, Its *t, u32 its, u64 *cmd) noexcept nogil:
-    cdef u32 device = <u32>(cmd[0] >> 32)
-    cdef u32 event = <u32>cmd[1]
+cdef u32 its_discard(GicState *s, Its *t, u64 *cmd) noexcept nogil:
     cdef ItsRoute route
-    cdef u32 result = its_route(s, t, device, event, &route)
+    cdef u32 result = its_route(s, t, <u32>(cmd[0] >> 32), <u32>cmd[1], &route)
     if result != ITS_OK:
         return result
-    result = its_store(s, t, route.place, 0, ITS_EVENT_RANGE)
-    if result == ITS_OK:
-        cache_drop_event(s, its, device, event)
-        lpi_clear(s, route.pe, route.intid)
-    return result
+    if lpi_unread(s, route.pe, route.intid):
+        return ITS_WAIT
+    t.store.pe = route.pe
+    t.store.intid = route.intid
+    return its_to_store(t, route.place, 0, ITS_EVENT_RANGE)
 
 
 cdef u32 its_one(GicState *s, Its *t, u32 op, u64 *cmd) noexcept nogil:
@@ -128,6 +110,8 @@ cdef u32 its_one(GicState *s, Its *t, u32 op, u64 *cmd) noexcept nogil:
     cdef u32 result = its_route(s, t, <u32>(cmd[0] >> 32), <u32>cmd[1], &route)
     if result != ITS_OK:
         return result
+    if op == CMD_CLEAR and lpi_unread(s, route.pe, route.intid):
+        return ITS_WAIT
     if op == CMD_INT:
         lpi_pend(s, route.pe, route.intid)
     elif op == CMD_CLEAR:
@@ -142,28 +126,55 @@ cdef u32 its_movall(GicState *s, u64 *cmd, int32_t *budget) noexcept nogil:
     cdef u32 target = its_target(s, bits_of(cmd[3], 51, 16))
     if pe == NO_PE or target == NO_PE:
         return ITS_DEVICE_RANGE          # 01: here of the redistributor
-    budget[0] -= lpi_move_all(s, pe, target)
+    if s.lpi[pe].load_at and s.lpi[pe].enabled:
+        return ITS_WAIT
+    return ITS_OK if lpi_move_all(s, pe, target, budget) else ITS_WAIT
+
+
+cdef u32 its_store(GicState *s, Its *t, u32 its, int32_t *budget) noexcept nogil:
+    """Write the entry of the command under way, then do what follows from it."""
+    cdef u64 *cmd = &t.store.command[0]
+    cdef u32 op = <u32>(cmd[0] & 0xFF)
+    cdef u32 device = <u32>(cmd[0] >> 32)
+    cdef u32 result = mem_write64(s, t.store.place, t.store.entry)
+    if result == MEM_WAIT:
+        return ITS_WAIT
+    if result == MEM_FAULT:
+        t.table_faults += 1
+        return t.store.fault
+    if op == CMD_MAPD:
+        cache_drop_device(s, its, device)
+        budget[0] -= SCAN_UNITS
+    elif op == CMD_MAPC:
+        cache_drop_collection(s, its, <u32>bits_of(cmd[2], 15, 0))
+        budget[0] -= SCAN_UNITS
+    else:
+        cache_drop_event(s, its, device, <u32>cmd[1])
+    if op == CMD_MOVI:
+        lpi_move(s, t.store.pe, t.store.target, t.store.intid)
+    elif op == CMD_DISCARD:
+        lpi_clear(s, t.store.pe, t.store.intid)
     return ITS_OK
 
 
-cdef u32 its_command(GicState *s, Its *t, u32 its, u64 *cmd, int32_t *budget) noexcept nogil:
-    """Carry out one command: ITS_OK, ITS_WAIT, or why it could not be."""
+cdef u32 its_command(GicState *s, Its *t, u64 *cmd, int32_t *budget) noexcept nogil:
+    """Carry out one command: ITS_OK, ITS_STORE, ITS_WAIT, or why it could not be."""
     cdef u32 op = <u32>(cmd[0] & 0xFF)
     cdef u32 pe, result
     if op == CMD_INT or op == CMD_CLEAR or op == CMD_INV:
         return its_one(s, t, op, cmd)
     elif op == CMD_MAPTI:
-        return its_mapti(s, t, its, cmd, <u32>(cmd[1] >> 32))
+        return its_mapti(s, t, cmd, <u32>(cmd[1] >> 32))
     elif op == CMD_MAPI:
-        return its_mapti(s, t, its, cmd, <u32>cmd[1])
+        return its_mapti(s, t, cmd, <u32>cmd[1])
     elif op == CMD_MOVI:
-        return its_movi(s, t, its, cmd)
+        return its_movi(s, t, cmd)
     elif op == CMD_DISCARD:
-        return its_discard(s, t, its, cmd)
+        return its_discard(s, t, cmd)
     elif op == CMD_MAPD:
-        return its_mapd(s, t, its, cmd, budget)
+        return its_mapd(s, t, cmd)
     elif op == CMD_MAPC:
-        return its_mapc(s, t, its, cmd, budget)
+        return its_mapc(s, t, cmd)
     elif op == CMD_INVALL:
         result = its_find_target(s, t, <u32>bits_of(cmd[2], 15, 0), &pe)
         if result == ITS_OK:

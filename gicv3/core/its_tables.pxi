@@ -18,8 +18,9 @@ cdef enum:
     ITS_EVENT_UNMAPPED = 0x07
     ITS_ICID_UNMAPPED = 0x09
     ITS_ITE_INVALID = 0x10
-    ITS_WAIT = 0x100             # callback memory is wanted; nothing was changed
+    ITS_WAIT = 0x100             # for memory, or for the reading of a pending table; nothing was changed
     ITS_UNKNOWN = 0x200          # no such command
+    ITS_STORE = 0x400            # the command goes on with an entry to be written: Its.store
     # GITS_BASER
     TABLE_DEVICE = 0
     TABLE_COLLECTION = 1
@@ -69,6 +70,7 @@ cdef u32 table_place(GicState *s, Its *t, u32 table, u32 number, u64 *place) noe
         return MEM_FAULT
     result = mem_read64(s, baser_address(baser) + number // per_page * 8, &first)
     if result != MEM_OK:
+        t.table_faults += result == MEM_FAULT
         return result
     if not first >> 63:
         return MEM_FAULT
@@ -157,10 +159,9 @@ cdef u32 its_find_target(GicState *s, Its *t, u32 icid, u32 *pe) noexcept nogil:
     return ITS_OK if entry >> 63 and pe[0] != NO_PE else ITS_ICID_UNMAPPED
 
 
-cdef u32 its_store(GicState *s, Its *t, u64 place, u64 entry, u32 reason) noexcept nogil:
-    """Write an entry, the first change that a command makes; `reason` is what it means that there is no memory."""
-    cdef u32 result = mem_write64(s, place, entry)
-    t.table_faults += result == MEM_FAULT
-    if result == MEM_OK:
-        return ITS_OK
-    return ITS_WAIT if result == MEM_WAIT else reason
+cdef u32 its_to_store(Its *t, u64 place, u64 entry, u32 fault) noexcept nogil:
+    """The entry that a command writes; `fault` is what it means that there is no memory."""
+    t.store.place = place
+    t.store.entry = entry
+    t.store.fault = fault
+    return ITS_STORE

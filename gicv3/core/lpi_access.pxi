@@ -15,7 +15,7 @@ cdef dict its_counters_of(Gic gic, its):
     cdef Its *t = &gic.s.its[arg_its(gic, its)]
     return {"commands": t.commands, "errors": t.errors, "msis": t.msis, "translated": t.translated,
             "cache_hits": t.cache_hits, "unmapped": t.unmapped, "discarded": t.discarded,
-            "table_faults": t.table_faults}
+            "merged": t.merged, "table_faults": t.table_faults}
 
 
 cdef list its_errors_of(Gic gic, its):

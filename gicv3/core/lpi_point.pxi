@@ -21,6 +21,10 @@ cdef struct LpiPoint:            # what the rest of it is
     u32 enabled
     u32 jobs
     u32 its_busy
+    u64 clears[LPI_CLEARS]
+    u32 num_clears
+    u32 num_awaited
+    MemSpan awaited[MEM_REGIONS]
 
 
 cdef void point_counts(GicState *s, LpiPoint *head) noexcept nogil:
@@ -40,6 +44,9 @@ cdef void point_counts(GicState *s, LpiPoint *head) noexcept nogil:
     head.enabled = s.num_lpi_enabled
     head.jobs = s.num_lpi_jobs
     head.its_busy = s.its_busy
+    memcpy(&head.clears[0], &s.lpi_clears[0], sizeof(head.clears))
+    head.num_clears = s.num_lpi_clears
+    head.num_awaited = work_spans(s, &head.awaited[0])
 
 
 cdef inline void region_add(Region *region, u32 *n, void *data, size_t size) noexcept nogil:
@@ -186,4 +193,6 @@ cdef void lpi_point_return(GicState *s, const char *at, u64 **fresh) noexcept no
     s.num_lpi_enabled = head.enabled
     s.num_lpi_jobs = head.jobs
     s.its_busy = head.its_busy
-    s.resting = s.num_mem == 0
+    memcpy(&s.lpi_clears[0], &head.clears[0], sizeof(head.clears))
+    s.num_lpi_clears = head.num_clears
+    work_await(s, &head.awaited[0], head.num_awaited)

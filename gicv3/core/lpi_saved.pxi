@@ -11,6 +11,10 @@ cdef struct LpiLists:
     u64 num_pending
     u32 *config                  # INTID << 8 | byte, ascending
     u64 num_config
+    u64 clears[LPI_CLEARS]       # GicState.lpi_clears
+    u32 num_clears
+    MemSpan spans[MEM_REGIONS]   # memory that work under way has
+    u32 num_spans
 
 
 cdef inline u32 lpi_held(LpiPe *lp) noexcept nogil:
@@ -67,6 +71,9 @@ cdef bint lists_gather(GicState *s, LpiLists *lists) noexcept nogil:
         return False
     pending_gather(s, lists.pending)
     config_gather(s, lists.config)
+    memcpy(&lists.clears[0], &s.lpi_clears[0], sizeof(lists.clears))
+    lists.num_clears = s.num_lpi_clears
+    lists.num_spans = work_spans(s, &lists.spans[0])
     return True
 
 
@@ -180,12 +187,54 @@ cdef int config_scatter(GicState *s, const u32 *list, u64 count) except -1:
     return 0
 
 
-cdef int lpi_scatter(GicState *s, bytes pending, bytes config, bytes jobs) except -1:
+cdef int its_scatter(GicState *s) except -1:
+    """What follows from an ITS's registers."""
+    cdef u32 its
+    for its in range(s.num_its):
+        fault = its_fault(s, its)
+        if fault is not None:
+            raise SnapshotError(fault)
+        s.its_busy |= <u32>queue_has_work(&s.its[its]) << its
+    return 0
+
+
+cdef int clears_scatter(GicState *s, const u64 *list, u64 count) except -1:
+    """Put back the clears that wait for pending tables."""
+    cdef u64 i
+    cdef u32 pe, intid
+    if count > LPI_CLEARS:
+        raise SnapshotError(f"lpi.clears must have at most {LPI_CLEARS} elements, got {count}")
+    for i in range(count):
+        pe = <u32>(list[i] >> 32)
+        intid = <u32>list[i]
+        if pe >= s.num_pe or not 0 < s.lpi[pe].load_at <= intid >> 6 < lpi_held(&s.lpi[pe]) >> 6:
+            raise SnapshotError(f"lpi.clears[{i}] is no LPI that a PE has still to read: {list[i]:#x}")
+        s.lpi_clears[i] = list[i]
+    s.num_lpi_clears = <u32>count
+    return 0
+
+
+cdef int spans_scatter(GicState *s, const MemSpan *list, u64 count) except -1:
+    """Let work wait for the memory that it had."""
+    cdef u64 i
+    if count > MEM_REGIONS:
+        raise SnapshotError(f"lpi.memory must have at most {MEM_REGIONS} regions, got {count}")
+    for i in range(count):
+        if list[i].size - 1 >= <u64>1 << 52 or list[i].base > (<u64>1 << 52) - list[i].size:
+            raise SnapshotError(f"lpi.memory must end below 2**52, got {list[i].size:#x} at {list[i].base:#x}")
+    work_await(s, list, <u32>count)
+    return 0
+
+
+cdef int lpi_scatter(GicState *s, dict arrays) except -1:
     """Bring the LPIs of a GIC that was just made to a saved state; its fields are there already."""
     cdef u32 pe
     cdef LpiPe *lp
-    if len(pending) % sizeof(u64) or len(config) % sizeof(u32):
-        raise SnapshotError("lpi.pending or lpi.config ends inside an element")
+    cdef bytes jobs = saved_bytes(arrays, "lpi.jobs", s.num_pe * sizeof(u32))
+    cdef bytes pending = saved_list(arrays, "lpi.pending", sizeof(u64))
+    cdef bytes config = saved_list(arrays, "lpi.config", sizeof(u32))
+    cdef bytes clears = saved_list(arrays, "lpi.clears", sizeof(u64))
+    cdef bytes spans = saved_list(arrays, "lpi.memory", sizeof(MemSpan))
     for pe in range(s.num_pe):
         lp = &s.lpi[pe]
         fault = lpi_fault(s, pe)
@@ -204,16 +253,7 @@ cdef int lpi_scatter(GicState *s, bytes pending, bytes config, bytes jobs) excep
     jobs_scatter(s, <const u32 *><const char *>jobs)
     pending_scatter(s, <const u64 *><const char *>pending, len(pending) // sizeof(u64))
     config_scatter(s, <const u32 *><const char *>config, len(config) // sizeof(u32))
-    s.resting = s.num_mem == 0
-    return 0
-
-
-cdef int its_scatter(GicState *s) except -1:
-    """What follows from an ITS's registers."""
-    cdef u32 its
-    for its in range(s.num_its):
-        fault = its_fault(s, its)
-        if fault is not None:
-            raise SnapshotError(fault)
-        s.its_busy |= <u32>queue_has_work(&s.its[its]) << its
+    clears_scatter(s, <const u64 *><const char *>clears, len(clears) // sizeof(u64))
+    its_scatter(s)
+    spans_scatter(s, <const MemSpan *><const char *>spans, len(spans) // sizeof(MemSpan))
     return 0

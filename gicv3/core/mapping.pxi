@@ -22,7 +22,7 @@ cdef int mapping_enter(Gic gic, u64 base, u64 size, u8 *data, bint writable) exc
     cdef Stage *stage = NULL
     cdef bint full, apart = False
     if data == NULL:
-        stage = <Stage *>zalloc(STAGES * sizeof(Stage))
+        stage = <Stage *>zalloc((STAGES + 1) * sizeof(Stage))
         if stage == NULL:
             raise MemoryError
     with gic.mutex:
@@ -71,6 +71,16 @@ cdef int mapping_remove(Gic gic, address) except -1:
     return 0
 
 
+cdef tuple mapping_awaited(Gic gic):
+    """(address, size) of each region that work of a state brought back waits for."""
+    cdef MemSpan[MEM_REGIONS] spans
+    cdef u32 count, i
+    with gic.mutex:
+        count = gic.s.num_awaited
+        memcpy(&spans[0], &gic.s.awaited[0], sizeof(spans))
+    return tuple([(spans[i].base, spans[i].size) for i in range(count)])
+
+
 cdef MemRequest *request_new() except NULL:
     cdef MemRequest *request = <MemRequest *>malloc(sizeof(MemRequest))
     if request == NULL:
@@ -79,14 +89,14 @@ cdef MemRequest *request_new() except NULL:
 
 
 cdef bint request_serve(Gic gic, MemRequest *request) except -1:
-    """Let a callback do what was asked; True when it brought a page."""
+    """Let a callback do what was asked; False when there is nothing to read or nobody to write."""
     cdef object callbacks = gic._callbacks.get(request.region)
     cdef bytes data
     if callbacks is None:        # unmapped meanwhile
         return False
     if request.kind == REQUEST_WRITE:
         callbacks[1](request.address, PyBytes_FromStringAndSize(<char *>&request.data[0], request.size))
-        return False
+        return True
     brought = callbacks[0](request.address, request.size)
     if brought is None:
         return False
@@ -104,7 +114,7 @@ cdef list work_serve(Gic gic, list errors):
     """
     cdef MemRequest *request = request_new()
     cdef bint more = True
-    cdef bint brought
+    cdef bint done
     gic.serving = True
     try:
         while more:
@@ -112,14 +122,13 @@ cdef list work_serve(Gic gic, list errors):
                 gic_work(gic.s)
                 more = mem_next(gic.s, request)
             if more:
-                brought = False
+                done = False
                 try:
-                    brought = request_serve(gic, request)
+                    done = request_serve(gic, request)
                 except BaseException as error:
                     errors = [*(errors or ()), error]
-                if request.kind == REQUEST_READ:
-                    with gic.mutex:
-                        mem_supply(gic.s, request, brought)
+                with gic.mutex:
+                    mem_supply(gic.s, request, done)
     finally:
         gic.serving = False
         free(request)

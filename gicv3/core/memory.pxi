@@ -1,15 +1,17 @@
 # Guest memory as the GIC sees it: buffers at pointer speed, or pages of callback memory that are staged.
 #
-# A callback is Python and never runs here: an access to a page that is not staged asks for it and answers MEM_WAIT. Who
-# asked leaves its work undone, to be resumed by gic_pump() when serve.pxi has let the callback bring the page, without
-# the lock. So whatever reads guest memory reads all it needs before it changes anything.
+# A callback is Python and never runs here: a read of a page that is not staged, and every write, ask for a callback and
+# answer MEM_WAIT. Who asked leaves its work undone and asks again when work_serve() has let the callback run, without
+# the lock. So whatever reads guest memory reads all it needs before it changes anything, and what follows from a write
+# is done when it is known to be there.
 
 cdef enum:
     MEM_OK = 0
     MEM_FAULT = 1                # nothing is mapped there, or it may not be written
-    MEM_WAIT = 2                 # callback memory that is not staged: see mem_next()
+    MEM_WAIT = 2                 # a callback has to run first, see mem_next(); or memory is awaited
     STAGES = 16                  # more than one command or translation touches
     STAGE_SIZE = 4096
+    STAGE_WORDS = 512
 
 cdef enum:
     # MemRequest.kind
@@ -47,6 +49,14 @@ cdef MemRegion *mem_find(GicState *s, u64 address, u64 size) noexcept nogil:
     return r if size <= r.size - (address - r.base) else NULL
 
 
+cdef u32 mem_absent(GicState *s) noexcept nogil:
+    """Nothing is mapped there: a fault, unless it may yet come."""
+    if s.num_awaited == 0:
+        return MEM_FAULT
+    s.absent = 1
+    return MEM_WAIT
+
+
 cdef u32 stage_find(GicState *s, MemRegion *r, u64 address, u32 size, Stage **found) noexcept nogil:
     """The staged page of callback memory that holds a range inside one page."""
     cdef u64 page = address & ~<u64>(STAGE_SIZE - 1)
@@ -71,7 +81,7 @@ cdef u32 mem_read(GicState *s, u64 address, void *data, u32 size) noexcept nogil
     cdef Stage *stage
     cdef u32 result
     if r == NULL:
-        return MEM_FAULT
+        return mem_absent(s)
     if r.data != NULL:
         memcpy(data, r.data + (address - r.base), size)
         return MEM_OK
@@ -81,34 +91,49 @@ cdef u32 mem_read(GicState *s, u64 address, void *data, u32 size) noexcept nogil
     return result
 
 
-cdef u32 mem_write(GicState *s, u64 address, const void *data, u32 size) noexcept nogil:
-    """Copy into guest memory; a staged page remembers the range to write back, which grows only where it touches."""
-    cdef MemRegion *r = mem_find(s, address, size)
-    cdef u32 offset = <u32>(address & (STAGE_SIZE - 1))
-    cdef Stage *stage
-    cdef u32 result
-    if r == NULL or not r.writable:
+cdef bint stage_is(Stage *stage, u64 address, const void *data, u32 size) noexcept nogil:
+    """This write was asked for."""
+    return (stage.state != STAGE_EMPTY and stage.address == address and stage.size == size
+            and memcmp(&stage.data[0], data, size) == 0)
+
+
+cdef u32 stage_write(GicState *s, MemRegion *r, u64 address, const void *data, u32 size) noexcept nogil:
+    """A write to callback memory: asked for the first time, answered when it is repeated after the callback ran."""
+    cdef Stage *stage = &s.stage[STAGES]
+    cdef u8 state = stage.state
+    if (address + size - 1 ^ address) >= STAGE_SIZE:
         return MEM_FAULT
-    if r.data != NULL:
-        memcpy(r.data + (address - r.base), data, size)
-        return MEM_OK
-    result = stage_find(s, r, address, size, &stage)
-    if result != MEM_OK:
-        return result
-    if stage.dirty_high == 0:
-        stage.dirty_low = offset
-        stage.dirty_high = offset + size
-        s.num_dirty += 1
-    elif offset <= stage.dirty_high and stage.dirty_low <= offset + size:
-        stage.dirty_low = min(stage.dirty_low, offset)
-        stage.dirty_high = max(stage.dirty_high, offset + size)
-    else:
-        s.want = 1               # written back first, and read again: nothing between is overwritten
-        s.want_page = stage.address
-        s.want_region = r.base
+    if state == STAGE_ASKED:
         return MEM_WAIT
-    memcpy(&stage.data[offset], data, size)
+    if stage_is(stage, address, data, size):
+        stage.state = STAGE_EMPTY
+        return MEM_OK if state == STAGE_VALID else MEM_FAULT
+    stage.address = address
+    stage.region = r.base
+    stage.size = size
+    stage.state = STAGE_ASKED
+    memcpy(&stage.data[0], data, size)
+    return MEM_WAIT
+
+
+cdef u32 mem_write(GicState *s, u64 address, const void *data, u32 size) noexcept nogil:
+    """Copy into guest memory: MEM_OK when it is there, MEM_WAIT when the same write has to be tried again."""
+    cdef MemRegion *r = mem_find(s, address, size)
+    if r == NULL:
+        return mem_absent(s)
+    if not r.writable:
+        return MEM_FAULT
+    if r.data == NULL:
+        return stage_write(s, r, address, data, size)
+    memcpy(r.data + (address - r.base), data, size)
     return MEM_OK
+
+
+cdef u32 mem_run(GicState *s, u64 address, u32 size) noexcept nogil:
+    """How many of these bytes one access can reach, from the first on: those in one page and in one region."""
+    cdef MemRegion *r = mem_find(s, address, 1)
+    size = min(size, STAGE_SIZE - <u32>(address & (STAGE_SIZE - 1)))
+    return size if r == NULL else <u32>min(<u64>size, r.size - (address - r.base))
 
 
 cdef inline u32 mem_read64(GicState *s, u64 address, u64 *value) noexcept nogil:
@@ -119,75 +144,101 @@ cdef inline u32 mem_write64(GicState *s, u64 address, u64 value) noexcept nogil:
     return mem_write(s, address, &value, 8)
 
 
-# --- for serve.pxi ------------------------------------------------------------------------------------------------
+# --- for mapping.pxi ----------------------------------------------------------------------------------------------
 
 cdef void stage_request(Stage *stage, u32 kind, MemRequest *request) noexcept nogil:
     request.kind = kind
     request.region = stage.region
     request.address = stage.address
-    request.size = STAGE_SIZE
+    request.size = stage.size
     if kind == REQUEST_WRITE:
-        request.address += stage.dirty_low
-        request.size = stage.dirty_high - stage.dirty_low
-        memcpy(&request.data[0], &stage.data[stage.dirty_low], request.size)
-
-
-cdef void stage_clean(GicState *s, Stage *stage) noexcept nogil:
-    """The page leaves; what was to be written is in the caller's hands."""
-    if stage.dirty_high:
-        s.num_dirty -= 1
-    stage.dirty_high = 0
-    stage.state = STAGE_EMPTY
+        memcpy(&request.data[0], &stage.data[0], stage.size)
 
 
 cdef bint mem_next(GicState *s, MemRequest *request) noexcept nogil:
-    """The next thing a callback has to do, or False: then all is written, and no page stays staged.
-
-    A page that is written leaves the stage, so the next access reads what the callback made of it.
-    """
+    """The next thing a callback has to do, or False: then no page stays staged."""
     cdef u32 i
     cdef Stage *stage
     if s.stage == NULL:
         return False
+    if s.stage[STAGES].state == STAGE_ASKED:
+        s.staged = 1
+        stage_request(&s.stage[STAGES], REQUEST_WRITE, request)
+        return True
     if s.want:
-        for i in range(STAGES):
-            if s.stage[i].state != STAGE_EMPTY and s.stage[i].address == s.want_page and s.stage[i].dirty_high:
-                stage_request(&s.stage[i], REQUEST_WRITE, request)
-                stage_clean(s, &s.stage[i])
-                return True
         stage = &s.stage[s.stage_next]           # the oldest gives way
-        if stage.dirty_high:
-            stage_request(stage, REQUEST_WRITE, request)
-            stage_clean(s, stage)
-            return True
         s.stage_next = (s.stage_next + 1) % STAGES
         stage.address = s.want_page
         stage.region = s.want_region
+        stage.size = STAGE_SIZE
         stage.state = STAGE_ASKED
-        stage.dirty_high = 0
         s.want = 0
         s.staged = 1
         stage_request(stage, REQUEST_READ, request)
         return True
-    for i in range(STAGES):
-        if s.stage[i].dirty_high:
-            stage_request(&s.stage[i], REQUEST_WRITE, request)
-            stage_clean(s, &s.stage[i])
-            return True
-    for i in range(STAGES):
-        s.stage[i].state = STAGE_EMPTY
-    s.staged = 0
+    stages_forget(s)
     return False
 
 
-cdef void mem_supply(GicState *s, MemRequest *request, bint brought) noexcept nogil:
-    """A callback brought the page it was asked for, or did not."""
+cdef bint mem_is_asked(GicState *s) noexcept nogil:
+    """A callback has to run, or what it brought is in use."""
+    return s.want or s.staged or (s.stage != NULL and s.stage[STAGES].state != STAGE_EMPTY)
+
+
+cdef void stages_forget(GicState *s) noexcept nogil:
+    """No page is staged, and nothing is asked for."""
     cdef u32 i
+    if s.stage == NULL:
+        return
+    for i in range(STAGES + 1):
+        s.stage[i].state = STAGE_EMPTY
+    s.want = 0
+    s.staged = 0
+
+
+cdef void mem_supply(GicState *s, MemRequest *request, bint done) noexcept nogil:
+    """A callback did what it was asked for, or failed. What was written is read anew: it is what the callback made."""
+    cdef u32 i
+    cdef u64 page = request.address & ~<u64>(STAGE_SIZE - 1)
+    cdef u8 state = STAGE_VALID if done else STAGE_FAULT
+    if request.kind == REQUEST_WRITE:
+        if stage_is(&s.stage[STAGES], request.address, &request.data[0], request.size):
+            s.stage[STAGES].state = state
     for i in range(STAGES):
-        if s.stage[i].state == STAGE_ASKED and s.stage[i].address == request.address:
-            if brought:
-                memcpy(&s.stage[i].data[0], &request.data[0], STAGE_SIZE)
-            s.stage[i].state = STAGE_VALID if brought else STAGE_FAULT
+        if s.stage[i].state == STAGE_EMPTY or s.stage[i].address != page:
+            continue
+        if request.kind == REQUEST_WRITE:
+            s.stage[i].state = STAGE_EMPTY
+        elif s.stage[i].state == STAGE_ASKED:
+            memcpy(&s.stage[i].data[0], &request.data[0], STAGE_SIZE)
+            s.stage[i].state = state
+
+
+# --- regions ------------------------------------------------------------------------------------------------------
+
+cdef bint mem_covers(GicState *s, MemSpan *span) noexcept nogil:
+    """All of a span is mapped, in one region or in several."""
+    cdef u64 at = span.base
+    cdef MemRegion *r
+    while at < span.base + span.size:
+        r = mem_find(s, at, 1)
+        if r == NULL:
+            return False
+        at = r.base + r.size
+    return True
+
+
+cdef void mem_await(GicState *s) noexcept nogil:
+    """Memory that is not mapped is no fault, but awaited, until all is that a state had which was brought back.
+
+    One that had nothing awaits the first region.
+    """
+    cdef u32 i
+    s.absent = 0
+    for i in range(s.num_awaited):
+        if s.num_mem == 0 or not mem_covers(s, &s.awaited[i]):
+            return
+    s.num_awaited = 0
 
 
 cdef bint mem_insert(GicState *s, u64 base, u64 size, u8 *data, bint writable) noexcept nogil:
@@ -208,12 +259,12 @@ cdef bint mem_insert(GicState *s, u64 base, u64 size, u8 *data, bint writable) n
     s.mem[i].writable = writable
     s.num_mem += 1
     s.mem_last = i
-    s.resting = 0
+    mem_await(s)
     return True
 
 
 cdef bint mem_remove(GicState *s, u64 base) noexcept nogil:
-    """Take out the region that begins at `base`; its staged pages go unwritten."""
+    """Take out the region that begins at `base`: who waits for it finds no memory."""
     cdef u32 i, k
     for i in range(s.num_mem):
         if s.mem[i].base == base:
@@ -223,8 +274,8 @@ cdef bint mem_remove(GicState *s, u64 base) noexcept nogil:
             memset(&s.mem[s.num_mem], 0, sizeof(MemRegion))
             s.mem_last = 0
             if s.stage != NULL:
-                for k in range(STAGES):
+                for k in range(STAGES + 1):
                     if s.stage[k].region == base:
-                        stage_clean(s, &s.stage[k])
+                        s.stage[k].state = STAGE_EMPTY
             return True
     return False

@@ -446,8 +446,9 @@ cdef void saved_rebuild(GicState *s) noexcept nogil:
 
 cdef int saved_guard(Gic gic) except -1:
     """Guest memory is not in a snapshot, so nothing may be on its way there or from there."""
-    if gic.serving or gic.s.staged or gic.s.want or gic.s.num_dirty or gic.s.num_its_waiting:
-        raise SnapshotError("a GIC cannot be saved, loaded or rewound while callbacks of guest memory are under way")
+    if gic.serving or mem_is_asked(gic.s) or gic.s.num_its_waiting:
+        raise SnapshotError("a GIC cannot be saved, loaded or rewound while callbacks of guest memory are under way, "
+                            "or MSIs wait for them")
     return 0
 
 
@@ -463,6 +464,8 @@ def saved_names():
     names["lpi.jobs"] = (4, 1, "redists")
     names["lpi.pending"] = (8, 1, "lists")
     names["lpi.config"] = (4, 1, "lists")
+    names["lpi.clears"] = (8, 1, "lists")
+    names["lpi.memory"] = (8, 1, "lists")
     return names
 
 
@@ -525,6 +528,10 @@ cdef dict gather_all(Gic gic):
                                                               all.lists.num_pending * sizeof(u64))
             arrays["lpi.config"] = PyBytes_FromStringAndSize(<char *>all.lists.config,
                                                              all.lists.num_config * sizeof(u32))
+            arrays["lpi.clears"] = PyBytes_FromStringAndSize(<char *>&all.lists.clears[0],
+                                                             all.lists.num_clears * sizeof(u64))
+            arrays["lpi.memory"] = PyBytes_FromStringAndSize(<char *>&all.lists.spans[0],
+                                                             all.lists.num_spans * sizeof(MemSpan))
         return arrays
     finally:
         free(all.fields)
@@ -569,9 +576,7 @@ cdef int scatter_all(Gic gic, dict arrays) except -1:
     if fault is not None:
         raise SnapshotError(fault)
     if s.lpi != NULL:
-        lpi_scatter(s, arrays.get("lpi.pending", b""), arrays.get("lpi.config", b""),
-                    saved_bytes(arrays, "lpi.jobs", s.num_pe * sizeof(u32)))
-        its_scatter(s)
+        lpi_scatter(s, arrays)
     saved_rebuild(s)
     now = gather_all(gic)
     for name in arrays:
@@ -587,4 +592,12 @@ cdef bytes saved_bytes(dict arrays, str name, size_t size):
         return bytes(size)
     if <size_t>len(data) != size:
         raise SnapshotError(f"{name} must have {size} bytes, got {len(data)}")
+    return data
+
+
+cdef bytes saved_list(dict arrays, str name, size_t size):
+    """A saved list; empty when it is missing."""
+    cdef bytes data = arrays.get(name, b"")
+    if len(data) % size:
+        raise SnapshotError(f"{name} ends inside an element of {size} bytes")
     return data

@@ -193,6 +193,15 @@ cdef struct ItsError:            # one command that could not be done
     u32 code
     u32 offset                   # where it stood in the queue
 
+cdef struct ItsStore:            # an entry that a command writes, and whose pending state follows
+    u64 command[4]
+    u64 place
+    u64 entry
+    u32 fault                    # reason of the error when there is no memory
+    u32 pe
+    u32 target
+    u32 intid
+
 cdef struct Its:
     u64 base                     # physical address of the control frame
     u64 cbaser
@@ -206,7 +215,8 @@ cdef struct Its:
     u8 umsi_irq                  # GITS_CTLR.UMSIirq
     u8 statusr
     u8 syndrome                  # GITS_STATUSR.Syndrome
-    u8 busy                      # commands are left that can be done
+    u8 storing                   # the entry of the command under way is being written
+    ItsStore store
     u32 cached                   # translations
     ItsError error[64]           # the last ones
     u64 commands                 # statistics from here
@@ -216,9 +226,10 @@ cdef struct Its:
     u64 discarded
     u64 unmapped
     u64 cache_hits
+    u64 merged
     u64 table_faults
 
-cdef struct WaitingMsi:          # its tables are in callback memory that is not staged
+cdef struct WaitingMsi:          # its tables are in callback memory that is not staged, or awaited
     u32 its
     u32 device
     u32 event
@@ -233,16 +244,19 @@ cdef enum:
     # Stage.state
     STAGE_EMPTY = 0
     STAGE_VALID = 1
-    STAGE_ASKED = 2              # a callback is about to bring it
-    STAGE_FAULT = 3              # it was not brought: there is nothing
+    STAGE_ASKED = 2              # a callback is about to bring or to write it
+    STAGE_FAULT = 3              # it did not: there is nothing
 
-cdef struct Stage:               # a page of callback memory
+cdef struct Stage:               # a page of callback memory, or a write inside one
     u64 address
     u64 region
-    u32 dirty_low                # what to write back; dirty_high is 0 when there is nothing
-    u32 dirty_high
+    u32 size
     u8 state
     u8 data[4096]
+
+cdef struct MemSpan:
+    u64 base
+    u64 size
 
 cdef struct GicState:
     u32 num_pe
@@ -315,10 +329,12 @@ cdef struct GicState:
     MemRegion *mem               # in order of their addresses
     u32 num_mem
     u32 mem_last
-    Stage *stage                 # allocated with the first callback region
+    Stage *stage                 # allocated with the first callback region; the last is of the write under way
     u32 stage_next
-    u32 num_dirty
-    u8 resting                   # state was brought back, and no memory is mapped yet: its work waits
+    MemSpan awaited[MEM_REGIONS]         # memory that a state had which was brought back: see mem_await()
+    u32 num_awaited
+    u8 absent                    # work came upon memory that is awaited
+    int32_t work_budget          # units of work that one call does: see gic_work()
     u8 staged                    # pages of callback memory are staged
     u8 want                      # a page of callback memory is wanted
     u64 want_page
@@ -335,6 +351,8 @@ cdef struct GicState:
     u32 num_lpi_enabled
     u32 *lpi_jobs                # PEs with work: see lpi_work()
     u32 num_lpi_jobs
+    u64 lpi_clears[LPI_CLEARS]   # PE << 32 | INTID: see lpi_clear_later()
+    u32 num_lpi_clears
     u64 lpi_discarded
     u64 lpi_lost
     u64 lpi_table_faults

@@ -265,6 +265,7 @@ def its_counters(pair: Pair, its: int) -> dict[str, int]:
     """What an ITS counted, but for which translations were found in a cache."""
     counts = dict(pair.gic.its[its].counters())
     counts["translated"] += counts.pop("cache_hits")
+    counts.pop("merged")  # of callback memory alone
     counts["faults"] = counts.pop("table_faults")
     return counts
 
