@@ -81,6 +81,9 @@ def _tables(facts: Mapping[str, Any], intid: int) -> Gate:
 
 def _configuration(facts: Mapping[str, Any], intid: int) -> Gate:
     where = f"its configuration byte (GICR_PROPBASER + {intid - 8192:#x})"
+    if not facts["readable"] and not facts["enabled"] and facts["limit"]:
+        return Gate("enabled", False, f"{where} is not in guest memory",
+                    "Map memory there (`gic.memory`), or set GICR_PROPBASER anew while EnableLPIs is 0.")
     if facts["unread"]:
         return Gate("enabled", True, f"{where} is read when it becomes pending")
     state = "set" if facts["enabled"] else "clear"

@@ -627,3 +627,24 @@ def test_explain_does_not_name_a_priority_that_was_not_read() -> None:
     rig.lpi(FIRST)
     shade = {gate.name: gate.found for gate in rig.gic.explain(FIRST, 0).gates}
     assert "priority 0xa0 is above" in shade["priority mask"]
+
+
+def test_explain_does_not_tell_a_redistributor_of_what_another_ones_table_has() -> None:
+    rig = LpiRig(2)
+    rig.lpi(FIRST)  # cached, of the table of PE 0
+    rig.enable_lpis(1, on=False)
+    rig.gic.redist[1]["GICR_PROPBASER"] = PROP + 0x8_0000 | 15
+    rig.enable_lpis(1)
+    gate = next(gate for gate in rig.gic.explain(FIRST, 1).gates if gate.name == "enabled")
+    assert (gate.is_open, gate.found.endswith("is read when it becomes pending")) == (True, True)
+
+
+def test_explain_says_that_a_configuration_table_is_not_in_memory() -> None:
+    rig = LpiRig(enable=False)
+    rig.gic.redist[0]["GICR_PROPBASER"] = 0x9000_0000 | 15
+    rig.enable_lpis()
+    for _ in range(2):
+        gate = next(gate for gate in rig.gic.explain(FIRST, 0).blocking if gate.name == "enabled")
+        assert gate.found == "its configuration byte (GICR_PROPBASER + 0x0) is not in guest memory"
+        assert "Map memory there" in str(gate.remedy)
+        rig.lpi(FIRST)

@@ -21,7 +21,7 @@ cdef dict facts_of(Gic gic, intid, pe):
     cdef bint nmi, active, unmasked, preempts, split, secure, masks_nmi, shown, one_of_n = False, participates = True
     cdef bint lpi = is_lpi(s, number)
     cdef u32 limit = 0, level = NO_LEVEL, elsewhere = NO_PE
-    cdef bint unread = False, lpis_enabled = False
+    cdef bint unread = False, lpis_enabled = False, readable = False
     cdef u64 irouter = 0
     cdef PeState p
     cdef u8 ds, enables, dpg
@@ -39,9 +39,10 @@ cdef dict facts_of(Gic gic, intid, pe):
             latch = lpi_is_pending(s, index, number)
             if latch:
                 level = lpi_where(s, &s.lpi[index], number)
-            elif s.lpi_config[number] & LPI_ENABLE:
-                level = s.lpi_config[number] >> 2 & lpi_level_mask(s)
-            unread = not latch and s.lpi_config[number] == 0
+            elif lpi_known(s, index, number) & LPI_ENABLE:
+                level = lpi_known(s, index, number) >> 2 & lpi_level_mask(s)
+            unread = not latch and lpi_known(s, index, number) == 0
+            readable = mem_find(s, table_address(s.lpi[index].propbaser) + number - FIRST_LPI, 1) != NULL
             lpis_enabled = s.lpi[index].enabled != 0
             if not latch:
                 elsewhere = lpi_find(s, number)
@@ -89,5 +90,5 @@ cdef dict facts_of(Gic gic, intid, pe):
         "access": p.access[TRAP_GROUP0 if group == G0 else TRAP_GROUP1], "eoimode": split,
         "irouter": irouter, "target": None if target == NO_PE else target, "one_of_n": one_of_n,
         "participates": participates, "dpg": bool(dpg >> group & 1), "lpi": lpi, "limit": limit, "unread": unread,
-        "lpis_enabled": lpis_enabled, "pending_at": None if elsewhere == NO_PE else elsewhere,
+        "readable": readable, "lpis_enabled": lpis_enabled, "pending_at": None if elsewhere == NO_PE else elsewhere,
     }
