@@ -247,6 +247,7 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
     if tables is not None:
         tables.commit()
     gic.rewind(target.savepoint())
+    gic.step(0)                  # pending tables are read
 
 
 def _write_its(target: GICv3, values: Mapping[int, int]) -> list[tuple[_Element, int]]:

@@ -172,11 +172,17 @@ def save_tables(gic: GICv3) -> None:
     """Bring the tables of every ITS, and the pending tables, into the form in which KVM loads them.
 
     The GIC must stand still, and must not go on before `load_tables`: collections are not where it looks for them.
+    KVM has no commands and no tables half done, so there must be no work under way (`has_work`): it is not finished
+    here, because it may take long, and because it changes memory and state.
 
-    Raises: SnapshotError, with nothing written, for a GIC without an ITS, with entries other than KVM's or PTA, for
-    tables that are not in mapped buffers, or are of more than 256 MB in all. Thread-safety: nobody else uses the GIC.
+    Raises: SnapshotError, with nothing written, while work is under way, for a GIC without an ITS, with entries other
+    than KVM's or PTA, for tables that are not in mapped buffers, or are of more than 256 MB in all. Thread-safety:
+    nobody else uses the GIC.
     """
     refuse(gic)
+    if gic.has_work or gic.memory.awaited:
+        raise SnapshotError("the GIC must have no work under way: call step(0) until has_work is False"
+                            + (", and map what memory.awaited names" if gic.memory.awaited else ""))
     reader = TableChanges(gic)
     for its in gic.its:
         _save_devices(its, reader, gic.config.event_bits, 1 << gic.config.device_bits)
@@ -271,4 +277,4 @@ def load_tables(gic: GICv3) -> None:
     have. Thread-safety: nobody else uses the GIC.
     """
     loaded(gic, gic).commit()
-    gic.load(gic.save())  # translations of before are forgotten
+    gic._its_forget()

@@ -1,6 +1,7 @@
 """ITS tables in KVM's form: KVM's walk, written here as well, finds what was mapped, and what KVM wrote is used."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -312,3 +313,57 @@ def test_an_its_that_goes_on_after_save_and_load_uses_its_tables() -> None:
     for event in range(3):
         rig.msi(event)
     assert (rig.lpis(0), rig.lpis(1)) == ([FIRST, FIRST + 2], [FIRST + 1])
+
+
+def test_loading_tables_leaves_counters_and_statistics() -> None:
+    rig = ItsRig(2, events=3)
+    rig.msi(0)
+    save_tables(rig.gic)
+    counters, totals = rig.its.counters(), rig.gic.counters(0)
+    load_tables(rig.gic)
+    assert (rig.its.counters(), rig.gic.counters(0)) == (counters, totals)
+    rig.msi(1)
+    assert rig.its.counters()["translated"] == 2
+
+
+def pending_table_under_way(rig: ItsRig) -> None:
+    rig.enable_lpis(on=False)
+    rig.finish()
+    rig.set_table_bit(FIRST + 9)
+    rig.set_table_bit(65535)
+    rig.enable_lpis()
+
+
+def queue_under_way(rig: ItsRig) -> None:
+    rig.do(*(mapc(icid, 1) for icid in range(1, 40)), mapti(1, 4, FIRST + 4, 30))
+
+
+@pytest.mark.parametrize(("begin", "events"), [(pending_table_under_way, []), (queue_under_way, [FIRST + 4])])
+def test_tables_are_not_saved_while_work_is_under_way_and_are_whole_after_it(
+    begin: Callable[[ItsRig], None], events: list[int]
+) -> None:
+    rig = ItsRig(2, events=3, work_budget=8)
+    rig.finish()
+    begin(rig)
+    before, state = bytes(rig.ram), rig.gic.save()
+    with pytest.raises(SnapshotError, match=r"no work under way: call step\(0\) until has_work is False"):
+        save_tables(rig.gic)
+    assert (rig.ram, rig.gic.save()) == (before, state)
+    waiting = GICv3.restore(state)
+    with pytest.raises(SnapshotError, match=r"map what memory\.awaited names"):
+        save_tables(waiting)
+    rig.finish()
+    pending = [rig.lpis(pe) for pe in range(2)]
+    assert pending[0] == ([] if events else [FIRST + 9, 65535])
+    save_tables(rig.gic)
+    other = GICv3(rig.gic.config)
+    other.memory.map(RAM, bytearray(rig.ram))
+    kvm.import_state(other, kvm.export_state(rig.gic))
+    while other.has_work:
+        other.step(0)
+    assert [other.lpi_pending(pe) for pe in range(2)] == pending
+    load_tables(rig.gic)
+    for gic in (other, rig.gic):
+        gic.its[0].msi(1, 1)
+        gic.its[0].msi(1, 4)
+        assert [gic.lpi_pending(pe) for pe in range(2)] == [sorted({*pending[0], FIRST + 1}), events]
