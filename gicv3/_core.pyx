@@ -20,7 +20,7 @@ from operator import index as as_index
 
 import numpy
 
-from gicv3.errors import ConfigError, GicError, RegisterError, SnapshotError
+from gicv3.errors import ConfigError, GicError, HotplugError, RegisterError, SnapshotError
 from gicv3.registers import REGISTERS, SYSREGS, Frame, SysReg, encode
 
 cdef extern from "<stdlib.h>" nogil:
@@ -75,6 +75,7 @@ include "core/inspection.pxi"
 include "core/findings.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
+include "core/association.pxi"
 include "core/lpi_access.pxi"
 include "core/lpi_saved.pxi"
 include "core/snapshot.pxi"
@@ -682,8 +683,7 @@ cdef class Gic:
         ----------
         mpidr : affinity in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0; any other bit set finds no PE.
         """
-        cdef object number = arg_index(mpidr, "mpidr")
-        return self.c_proc_num(number) if 0 <= number <= UINT64_MAX else -1
+        return proc_num(self, mpidr, "mpidr")
 
     def affinity(self, pe):
         """Affinity of a PE in MPIDR form: Aff3 39:32, Aff2 23:16, Aff1 15:8, Aff0 7:0.
@@ -724,7 +724,7 @@ cdef class Gic:
         """
         return self._cpus[arg_pe(self, pe)]
 
-    def set_cpustate(self, pe, cpu, bint accessible, bint reset=False):
+    def set_cpustate(self, pe, cpu, bint accessible):
         """Plug (True) or unplug (False) the vCPU of a PE; unplugging resets what is private to the PE.
 
         An unplugged PE drives no line; its redistributor, CPU interface and context are as after a reset, its PPI wires
@@ -736,7 +736,6 @@ cdef class Gic:
         pe : PE index, 0..num_pe-1.
         cpu : the embedder's object for the vCPU, kept until it is unplugged, or None.
         accessible : the CPU interface may be used from now on.
-        reset : also do what `reset_cpuif` does; without effect on one that is unplugged, which is reset anyway.
 
         Raises
         ------
@@ -748,11 +747,42 @@ cdef class Gic:
         elif cpu is not None:
             self._cpus[index] = cpu
         with self.mutex:
-            if reset:
-                cpuif_reset_fields(self.s, &self.s.pe[index])
-                cpuif_default_context(self.s, &self.s.pe[index])
             pe_set_accessible(self.s, index, accessible)
         self.drain()
+
+    def associate(self, cpu):
+        """Plug a vCPU at the PE of its affinity: `set_cpustate` and `reset_cpuif` in one, all of it or nothing.
+
+        Parameters
+        ----------
+        cpu : the embedder's object for the vCPU, with its `mp_affinity` as in MPIDR, and `cpu_index` for messages.
+
+        Returns
+        -------
+        The PE's index.
+
+        Raises
+        ------
+        HotplugError : no PE has its affinity, or another vCPU has that PE.
+        """
+        return vcpu_associate(self, cpu)
+
+    def dissociate(self, cpu):
+        """Unplug a vCPU that `associate` plugged: `set_cpustate`, all of it or nothing.
+
+        Parameters
+        ----------
+        cpu : what `associate` got.
+
+        Returns
+        -------
+        The PE's index.
+
+        Raises
+        ------
+        HotplugError : no PE has its affinity, or it is another vCPU's.
+        """
+        return vcpu_dissociate(self, cpu)
 
     def set_accessible_range(self, first, count, bint accessible):
         """`set_cpustate` without an object for `count` PEs from `first`: how a machine marks its absent slots.

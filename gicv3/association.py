@@ -17,8 +17,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gicv3.errors import HotplugError
-from gicv3.notifier import Notifier, collect, raise_all
+from gicv3.notifier import Notifier
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
@@ -69,40 +68,26 @@ class GicCpuHotplugNotifier(Notifier):
         gic = self._gic()
         if gic is None or gic is not data.gic:
             return
-        cpu = data.cpu
-        pe = gic.proc_num(cpu.mp_affinity)
-        if pe < 0:
-            raise HotplugError(f"Failed to associate cpu {cpu.cpu_index} with any GIC cpuif")
-        holder = gic.cpu(pe)
         if data.plugging:
-            if holder is not None:
-                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
-            step, back = associate, dissociate
+            associate(gic, data.cpu)
         else:
-            if holder is not cpu:
-                raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
-            step, back = dissociate, associate
-        try:
-            step(gic, pe, cpu)
-        except BaseException as error:
-            # A line callback raised, when all was done.
-            errors = [error]
-            collect(errors, back, gic, pe, cpu)
-            raise_all("a callback failed, and another when the GIC took it back", errors)
+            dissociate(gic, data.cpu)
 
 
-def associate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
-    """Make interface `pe` accessible to `cpu` and define its ICC registers, reset; the same at boot and at a plug.
+def associate(gic: GICv3, cpu: Vcpu) -> None:
+    """Give `cpu` the interface of its affinity and define its ICC registers, reset; the same at boot and at a plug.
 
-    Raises: what a line callback raised, after all is done.
+    Raises: HotplugError, or what a line callback raised; nothing has changed then.
     """
-    cpu.gicv3state = PeView(gic, pe)
+    cpu.gicv3state = PeView(gic, gic.associate(cpu))
     cpu.sysregs = gic.sysregs
-    gic.set_cpustate(pe, cpu, True, True)
 
 
-def dissociate(gic: GICv3, pe: int, cpu: Vcpu) -> None:
-    """Take interface `pe` from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next."""
+def dissociate(gic: GICv3, cpu: Vcpu) -> None:
+    """Take its interface from `cpu`, in both directions: a stale vCPU must not reach what is somebody else's next.
+
+    Raises: as `associate`; it has its interface yet, which was reset, if a line callback raised.
+    """
+    gic.dissociate(cpu)
     cpu.gicv3state = None
     cpu.sysregs = None
-    gic.set_cpustate(pe, None, False)

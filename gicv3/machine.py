@@ -213,7 +213,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         # Boot vCPUs are there before anybody listens: they are associated directly, by the code that hotplug uses.
         for index in range(cpus):
             cpu = Vcpu(self, index, self.gic.affinity(index))
-            associate(self.gic, index, cpu)
+            associate(self.gic, cpu)
             self.wire_gic_cpu_irqs(cpu)
             self.plug(cpu)
         self._cpus[0].power_state = PowerState.ON

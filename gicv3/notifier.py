@@ -71,7 +71,7 @@ class NotifierList:
 
     def __init__(self) -> None:
         self._members: dict[Notifier, None] = {}
-        self._order: tuple[Notifier, ...] | None = ()
+        self._order: tuple[Notifier, ...] = ()  # empty: not made yet
         self.heard = False
         """Whether anybody is on the list: events that nobody hears need not be made."""
 
@@ -93,7 +93,7 @@ class NotifierList:
         if notifier._list is not None and notifier._list() is not None:
             raise GicError("a notifier can be on one list only, and once")
         self._members[notifier] = None
-        self._order = None
+        self._order = ()
         self.heard = True
         notifier._list = weakref.ref(self)
 
@@ -101,7 +101,7 @@ class NotifierList:
         """Take `notifier` off; one that is not on this list is left alone."""
         if notifier in self._members:
             del self._members[notifier]
-            self._order = None
+            self._order = ()
             self.heard = bool(self._members)
             notifier._list = None
 
@@ -120,7 +120,8 @@ class NotifierList:
         if undo is not None:
             self.propose(data, undo, reverse)
         else:
-            raise_all("notifiers failed", self._tell(self._in_order(reverse), data))
+            order = self._order or self._in_order()
+            raise_all("notifiers failed", self._tell(order[::-1] if reverse else order, data))
 
     def propose(self, data: Any, undo: Callable[[Any], Any], reverse: bool = False) -> None:
         """Tell every member of an event that each may refuse.
@@ -130,7 +131,9 @@ class NotifierList:
 
         Parameters, Raises: as :meth:`notify`.
         """
-        order = self._in_order(reverse)
+        order = self._order or self._in_order()
+        if reverse:
+            order = order[::-1]
         members = self._members
         told = 0
         try:
@@ -144,12 +147,10 @@ class NotifierList:
                 raise_all("a notifier failed, and others when told to take it back", [error, *failed])
             raise
 
-    def _in_order(self, reverse: bool) -> tuple[Notifier, ...]:
-        """The members as they are now, the first to be told first."""
-        order = self._order
-        if order is None:
-            order = self._order = tuple(self._members)
-        return order[::-1] if reverse else order
+    def _in_order(self) -> tuple[Notifier, ...]:
+        """The members, the first that was added first."""
+        order = self._order = tuple(self._members)
+        return order
 
     def _tell(self, order: tuple[Notifier, ...], data: Any) -> list[BaseException]:
         """Tell all in `order` that are still members, and return what they raised."""

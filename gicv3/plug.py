@@ -53,6 +53,10 @@ class HotplugEvent(NamedTuple):
         return self._replace(undo=True)
 
 
+_inverse = CPUHotplugInfo.inverse
+_BUSY = "another vCPU is being plugged or unplugged"
+
+
 class HotplugSteps(Unique):
     """The steps of a plug and an unplug, and the two transactions that they make.
 
@@ -82,7 +86,7 @@ class HotplugSteps(Unique):
         Raises: what a notifier raised; those told before it have then been told the opposite.
         """
         info = CPUHotplugInfo(self.gic, cpu, plugging)
-        self.cpuhp_notifiers.propose(info, CPUHotplugInfo.inverse, not plugging)
+        self.cpuhp_notifiers.propose(info, _inverse, not plugging)
 
     def wire_gic_cpu_irqs(self, cpu: Vcpu) -> None:
         """Connect the vCPU's interrupt outputs to its PPIs, and the GIC's lines to the vCPU.
@@ -147,7 +151,9 @@ class HotplugSteps(Unique):
 
     def _plug_all(self, cpu: Vcpu) -> None:
         """The transaction of a plug."""
-        self._begin()
+        if self._busy:
+            raise HotplugError(_BUSY)
+        self._busy = True
         before = None
         try:
             before = self.gic.save_pe(cpu.cpu_index)
@@ -175,7 +181,9 @@ class HotplugSteps(Unique):
 
     def _unplug_all(self, cpu: Vcpu) -> None:
         """The transaction of an unplug, which begins with stopping a vCPU that runs."""
-        self._begin()
+        if self._busy:
+            raise HotplugError(_BUSY)
+        self._busy = True
         power = cpu.power_state
         try:
             if power is not OFF:
@@ -210,11 +218,6 @@ class HotplugSteps(Unique):
             raise
         self._forget(cpu)
 
-    def _begin(self) -> None:
-        if self._busy:
-            raise HotplugError("another vCPU is being plugged or unplugged")
-        self._busy = True
-
     def _forget(self, cpu: Vcpu) -> None:
         """Free the slot and the name of a vCPU."""
         self._cpus.pop(cpu.cpu_index, None)
@@ -227,6 +230,8 @@ class HotplugSteps(Unique):
     def _check_unpluggable(self, cpu: Vcpu) -> None:
         if cpu.cpu_index == 0:
             raise HotplugError(f"Boot CPU({self._place(0)}) hot-unplug not supported")
+        if self.policy.removable == "hotplugged" and cpu.hotplugged:
+            return
         if not self.is_removable(cpu.cpu_index):
             what = "CPU of this slot" if cpu.hotplugged else "cold-booted CPU"
             raise HotplugError(f"Hot-unplug of {what} not supported!")

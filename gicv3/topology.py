@@ -88,7 +88,13 @@ class Topology:
 
         Raises: HotplugError, checking thread, core, cluster and socket in this order.
         """
-        # Most machines have one level with several values, and callers leave out the others.
+        if (  # most machines have cores only
+            type(core_id) is int
+            and 0 <= core_id < self.cores
+            and socket_id is cluster_id is thread_id is None
+            and self.sockets == self.clusters == self.threads == 1
+        ):
+            return core_id
         thread = 0 if thread_id is None and self.threads == 1 else _check_id("thread", thread_id, self.threads)
         core = 0 if core_id is None and self.cores == 1 else _check_id("core", core_id, self.cores)
         cluster = 0 if cluster_id is None and self.clusters == 1 else _check_id("cluster", cluster_id, self.clusters)

@@ -3,7 +3,7 @@
 import pytest
 from rig import CTLR_EOIMODE, G0, G1, IDLE, SPURIOUS, Rig
 
-from gicv3 import ConfigError, Frame, GICv3, GICv3Config, Line
+from gicv3 import ConfigError, Frame, GICv3, GICv3Config, HotplugError, Line
 
 QUIET = Line(0)
 
@@ -255,6 +255,77 @@ def test_init_cpu_reginfo_gives_every_vcpu_the_same_registers_and_a_reset_interf
         assert cpu.gicv3state["ICC_PMR_EL1"] == 0
     assert first.sysregs is second.sysregs
     assert first.sysregs == rig.gic.sysregs
+
+
+class Placed:
+    """An embedder's object with a place."""
+
+    def __init__(self, cpu_index: int, mp_affinity: int) -> None:
+        self.cpu_index = cpu_index
+        self.mp_affinity = mp_affinity
+
+    def __repr__(self) -> str:
+        return f"vCPU {self.cpu_index}"
+
+
+def test_associate_finds_the_pe_by_affinity_and_resets_its_interface() -> None:
+    used, fresh = (GICv3(GICv3Config(affinities=(0, 1 << 32 | 0x203, 0x203))) for _ in range(2))
+    used.pe[1]["ICC_PMR_EL1"] = 0xFF
+    used.set_accessible_range(0, 3, False)
+    fresh.set_accessible_range(0, 3, False)
+    used.set_context(1, nmi_enabled=True)  # an absent one's
+    cpu = Placed(1, 1 << 32 | 0x203)
+    assert used.associate(cpu) == fresh.associate(cpu) == 1
+    assert (used.cpu(1), used.is_accessible(1), used.is_accessible(2)) == (cpu, True, False)
+    assert used.save_pe(1) == fresh.save_pe(1)
+    assert used.dissociate(cpu) == 1
+    assert (used.cpu(1), used.is_accessible(1)) == (None, False)
+
+
+@pytest.mark.parametrize("affinity", [3, 1 << 24, 1 << 40, -1, 1 << 63, 1 << 64])
+def test_associate_refuses_an_affinity_that_no_pe_has(affinity: int) -> None:
+    gic = GICv3(GICv3Config(cpus=3))
+    for call in (gic.associate, gic.dissociate):
+        with pytest.raises(HotplugError, match="^Failed to associate cpu 7 with any GIC cpuif$"):
+            call(Placed(7, affinity))
+
+
+def test_a_pe_belongs_to_one_object_and_only_that_one_gives_it_back() -> None:
+    gic = GICv3(GICv3Config(cpus=2))
+    cpu, other = Placed(1, 1), Placed(9, 1)
+    gic.associate(cpu)
+    before = gic.state_digest()
+    with pytest.raises(HotplugError, match="^cpu 9: GIC cpuif 1 already belongs to vCPU 1$"):
+        gic.associate(other)
+    with pytest.raises(HotplugError, match="^cpu 9: GIC cpuif 1 belongs to vCPU 1$"):
+        gic.dissociate(other)
+    assert (gic.cpu(1), gic.state_digest()) == (cpu, before)
+
+
+def test_a_callback_that_fails_keeps_the_vcpu_where_it_was() -> None:
+    rig = Rig(2, ready=False)
+    rig.gic.dist["GICD_CTLR"] = 3
+    cpu = Placed(1, 1)
+    rig.gic.associate(cpu)
+    rig.bring_up(1)
+    rig.prepare(40, 1)
+    rig.raise_(40)
+
+    def fail(pe: int, line: Line, level: bool) -> None:
+        raise RuntimeError(f"{line.name} {level}")
+
+    rig.gic.on_line = fail
+    # The line drops; then the SPI asks the PE, which sleeps, to wake.
+    with pytest.raises(ExceptionGroup) as caught:
+        rig.gic.dissociate(cpu)
+    assert [str(error) for error in caught.value.exceptions] == ["IRQ False", "WAKE True"]
+    assert (rig.gic.cpu(1), rig.gic.is_accessible(1)) == (cpu, True)
+    rig.gic.on_line = None
+    rig.gic.dissociate(cpu)
+    rig.gic.on_line = lambda pe, line, level: fail(pe, line, level) if level else None
+    with pytest.raises(RuntimeError, match="WAKE True"):
+        rig.gic.associate(cpu)
+    assert (rig.gic.cpu(1), rig.gic.is_accessible(1)) == (None, False)
 
 
 # --- save and restore of one PE

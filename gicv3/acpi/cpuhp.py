@@ -73,7 +73,8 @@ EJECT_SOURCES = (3, 0x103)
 _IN_PROGRESS = 0x84
 _SAVED = {"inserting": INSERTING, "removing": REMOVING, "firmware": _FIRMWARE}
 _WIDTHS = (1, 2, 4)
-_BLOCK = 256
+_BLOCK_BITS = 8
+_BLOCK = 1 << _BLOCK_BITS  # slots
 _find_flags = re.compile(rb"[^\0]").search
 
 
@@ -87,12 +88,12 @@ class PendingSlots:
 
     def __init__(self, slots: int) -> None:
         self._flags = bytearray(slots)
-        self._blocks = bytearray(slots // _BLOCK + 1)  # 1: some slot of it may have flags; else none has
+        self._blocks = bytearray((slots >> _BLOCK_BITS) + 1)  # 1: some slot of it may have flags; else none has
 
     def set(self, slot: int, flag: int) -> None:
         """Note a flag of a slot; no harm when it is."""
         self._flags[slot] |= flag
-        self._blocks[slot // _BLOCK] = 1
+        self._blocks[slot >> _BLOCK_BITS] = 1
 
     def clear(self, slot: int, flags: int = 0xFF) -> None:
         """Forget flags of a slot, by default all; no harm when there are none."""
@@ -104,7 +105,7 @@ class PendingSlots:
 
     def next(self, start: int) -> int | None:
         """The first slot at or after `start`, or None."""
-        block = start // _BLOCK
+        block = start >> _BLOCK_BITS
         while block >= 0:
             first = block * _BLOCK
             found = _find_flags(self._flags, max(start, first), first + _BLOCK)

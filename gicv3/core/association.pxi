@@ -1,0 +1,57 @@
+# Which vCPU object has which PE: it gets the PE of its affinity when it comes, and loses it when it goes.
+
+cdef u32 vcpu_pe(Gic gic, cpu) except? 0xFFFFFFFF:
+    """The PE of a vCPU's affinity."""
+    cdef int32_t pe = proc_num(gic, cpu.mp_affinity, "mp_affinity")
+    if pe < 0:
+        raise HotplugError(f"Failed to associate cpu {cpu.cpu_index} with any GIC cpuif")
+    return <u32>pe
+
+
+cdef int32_t proc_num(Gic gic, mpidr, str name) except? -2:
+    cdef long long number = arg_number(mpidr, name)
+    return gic.c_proc_num(<u64>number) if number >= 0 else -1
+
+
+cdef int vcpu_set(Gic gic, u32 pe, cpu) except -1:
+    """Give the PE to `cpu`, its CPU interface reset as a cold one, or with None take it away."""
+    cdef bint comes = cpu is not None
+    gic._cpus[pe] = cpu
+    with gic.mutex:
+        if comes:
+            cpuif_reset_fields(gic.s, &gic.s.pe[pe])
+            cpuif_default_context(gic.s, &gic.s.pe[pe])
+        pe_set_accessible(gic.s, pe, comes)
+    return gic.drain()
+
+
+cdef int vcpu_change(Gic gic, u32 pe, before, after) except -1:
+    """vcpu_set() to `after`, and to `before` again if a callback raises that is told of the lines."""
+    try:
+        vcpu_set(gic, pe, after)
+    except BaseException as error:
+        try:
+            vcpu_set(gic, pe, before)
+        except BaseException as another:
+            errors = [error, another]
+            raise BaseExceptionGroup("a callback failed, and another when the GIC took it back", errors) from None
+        raise
+    return 0
+
+
+cdef u32 vcpu_associate(Gic gic, cpu) except? 0xFFFFFFFF:
+    cdef u32 pe = vcpu_pe(gic, cpu)
+    holder = gic._cpus[pe]
+    if holder is not None:
+        raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} already belongs to {holder!r}")
+    vcpu_change(gic, pe, None, cpu)
+    return pe
+
+
+cdef u32 vcpu_dissociate(Gic gic, cpu) except? 0xFFFFFFFF:
+    cdef u32 pe = vcpu_pe(gic, cpu)
+    holder = gic._cpus[pe]
+    if holder is not cpu:
+        raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
+    vcpu_change(gic, pe, cpu, None)
+    return pe
