@@ -286,7 +286,7 @@ def test_associate_finds_the_pe_by_affinity_and_resets_its_interface() -> None:
 def test_associate_refuses_an_affinity_that_no_pe_has(affinity: int) -> None:
     gic = GICv3(GICv3Config(cpus=3))
     for call in (gic.associate, gic.dissociate):
-        with pytest.raises(HotplugError, match="^Failed to associate cpu 7 with any GIC cpuif$"):
+        with pytest.raises(HotplugError, match=r"^Failed to associate cpu 7 with any GIC cpuif$"):
             call(Placed(7, affinity))
 
 
@@ -295,9 +295,9 @@ def test_a_pe_belongs_to_one_object_and_only_that_one_gives_it_back() -> None:
     cpu, other = Placed(1, 1), Placed(9, 1)
     gic.associate(cpu)
     before = gic.state_digest()
-    with pytest.raises(HotplugError, match="^cpu 9: GIC cpuif 1 already belongs to vCPU 1$"):
+    with pytest.raises(HotplugError, match=r"^cpu 9: GIC cpuif 1 already belongs to vCPU 1$"):
         gic.associate(other)
-    with pytest.raises(HotplugError, match="^cpu 9: GIC cpuif 1 belongs to vCPU 1$"):
+    with pytest.raises(HotplugError, match=r"^cpu 9: GIC cpuif 1 belongs to vCPU 1$"):
         gic.dissociate(other)
     assert (gic.cpu(1), gic.state_digest()) == (cpu, before)
 
