@@ -77,6 +77,45 @@ def test_store_that_makes_an_interrupt_pending_is_done_once_and_interrupted_afte
         assert engine.gic.dist["GICD_IROUTER", 40] == 1
 
 
+READ_A_DEVICE = words("""
+    d50342ff  msr daifclr, #2
+    d2a16000  movz x0, #0x0b00, lsl #16
+    b9400001  ldr w1, [x0]
+    d2800026  mov x6, #1
+""")
+
+
+@pytest.mark.parametrize("quantum", [1, 7, 1000])
+def test_an_interrupt_that_a_read_of_a_device_raises_is_taken_after_the_load(quantum: int) -> None:
+    def read(address: int, size: int) -> int:
+        engine.gic.set_spi(40, True)
+        return 5
+
+    with boot(READ_A_DEVICE + OFF, quantum=quantum) as engine:
+        engine.cpu(0).map_device(0x0B00_0000, 0x1000, read, lambda address, value, size: None)
+        put(engine, VECTORS + IRQ_EL1H, WHERE + OFF)
+        assert engine.run(1000) is Stop.OFF
+        assert (x(engine, 1), x(engine, 6), x(engine, 9)) == (5, 0, CODE + 12)
+
+
+TAKE_AN_SGI = words("""
+    d2800021  mov x1, #1
+    d518cba1  msr S3_0_C12_C11_5, x1      // ICC_SGI1R_EL1: INTID 0 to PE 0
+    d538cc05  mrs x5, S3_0_C12_C12_0      // ICC_IAR1_EL1
+    d2800026  loop: mov x6, #1
+    17ffffff  b loop
+""")
+
+
+@pytest.mark.parametrize("quantum", [1, 7, 1000])
+def test_a_vcpu_that_a_callback_of_its_access_switches_off_runs_no_further(quantum: int) -> None:
+    with boot(TAKE_AN_SGI, quantum=quantum) as engine:
+        cpu = engine.machine.cpus[0]
+        engine.gic.on_line = lambda pe, line, level: level or engine.machine.power_off(cpu)
+        assert engine.run(1000) is Stop.IDLE
+        assert (engine.instructions, x(engine, 6)) == (3, 0)
+
+
 NOWHERE = 0x1000_0000
 FAULTS = {
     "load": (words("""

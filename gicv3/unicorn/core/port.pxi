@@ -135,7 +135,7 @@ cdef class Port:
         uc_emu_stop(self.uc)
 
     cdef void changed(self) noexcept nogil:
-        """The guest has written something from which an interrupt may follow."""
+        """Something has happened from which an interrupt may follow."""
 
     cdef u32 read_timer(self, u32 register, u32 encoding) noexcept nogil:
         return 0
@@ -183,6 +183,14 @@ cdef void drain(Port port) noexcept nogil:
     else:
         port.gic.c_drain()
     hold(port, before)
+    port.changed()
+
+
+cdef inline void accessed(Port port) noexcept nogil:
+    """The guest has had the GIC do something: also a read goes on with work that is left."""
+    drain(port)
+    if port.gic.c_lines(port.pe) & LINES:
+        port.changed()
 
 
 cdef void drain_with_gil(Port port) noexcept with gil:
@@ -290,7 +298,7 @@ cdef u32 on_mrs(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
             give_lock(port)
             return 0
         give_lock(port)
-        drain(port)
+        accessed(port)
         set_result(port, register, value)
         if kind == KIND_ICC:
             # Unicorn does not know the register: for it the instruction is undefined unless the PC has moved on.
@@ -318,12 +326,10 @@ cdef u32 on_msr(void *uc, u32 register, CpReg *cp, Port port) noexcept nogil:
             give_lock(port)
             return 0
         give_lock(port)
-        drain(port)
+        accessed(port)
         if kind == KIND_ICC:
             next_pc = current_pc(port) + 4
             jump(port, port.entered if enter_interrupt(port, next_pc) else next_pc)
-        if port.gic.c_lines(port.pe) & LINES:
-            port.changed()
         return 1
     return port.write_timer(encoding, value) if kind == KIND_TIMER else 0
 
@@ -371,6 +377,7 @@ cdef u64 on_gic_read(void *uc, u64 offset, u32 size, Frames frames) noexcept nog
     take_lock(frames.port)
     value = frames.port.gic.c_mmio_read(frames.base + offset, size, False)
     give_lock(frames.port)
+    accessed(frames.port)
     return value
 
 
@@ -378,15 +385,14 @@ cdef void on_gic_write(void *uc, u64 offset, u32 size, u64 value, Frames frames)
     take_lock(frames.port)
     frames.port.gic.c_mmio_write(frames.base + offset, value, size, False)
     give_lock(frames.port)
-    drain(frames.port)
-    if frames.port.gic.c_lines(frames.port.pe) & LINES:
-        frames.port.changed()
+    accessed(frames.port)
 
 
 cdef u64 on_device_read(void *uc, u64 offset, u32 size, Device device) noexcept nogil:
     cdef u32 before = let_go(device.port)
     cdef u64 value = device_read(device, offset, size)
     hold(device.port, before)
+    device.port.changed()
     return value
 
 
