@@ -51,6 +51,7 @@ class ModelConfig:
     its_errors: str = "continue"
     its_umsi: bool = False
     its_umsi_spi: int | None = None
+    work_budget: int = 1 << 17  # of the core alone: the model does everything at once
     settle_steps: int = 0
 
     def affinity_list(self) -> list[int]:

@@ -13,6 +13,10 @@ TWO_STATES: dict[str, Any] = {"cpus": 4, "spis": 32, "security": True, "el2": Tr
 # As many interrupts as there can be.
 LARGEST: dict[str, Any] = {"spis": 988, "espis": 1024, "eppis": 64, "one_of_n": True, "nmi": True, "message_spis": True}
 
+# Work by portions, so that much happens while some is under way. What is read of a configuration table, and when, is
+# another matter then: nothing is kept of it.
+SLOW: dict[str, Any] = {**SINGLE, "lpis": True, "direct_lpi": True, "lpi_config": "live"}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "ds1": {**SINGLE, "spis": 64},
     "ds1-p4": {**SINGLE, "priority_bits": 4},
@@ -105,6 +109,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "message_spis": True,
         "statusr": True,
     },
+    "lpi-slow": {**SLOW, "id_bits": 15, "work_budget": 1},
+    "its-slow": {**SLOW, "its": 1, "id_bits": 16, "work_budget": 3},
+    "its-slow-20": {**SLOW, "its": 2, "id_bits": 20, "work_budget": 64, "its_errors": "stall"},
     "largest": {**LARGEST, "cpus": 5},
     "largest-p8": {**LARGEST, "cpus": 3, "priority_bits": 8, "tie": "highest", "strict": True},
     "largest-ds0": {**LARGEST, "affinities": SPARSE[:4], "security": True, "el2": True, "settle_steps": 2},

@@ -57,6 +57,7 @@ class ItsGenerator(Generator):
             (2, self.step_its_control),
             (2, self.step_look_at_lpis),
             (1, self.step_restore),
+            (2, self.step_reload),
         ]
         if not config.its:
             of_its = (self.step_commands, self.step_pend_and, self.step_msi, self.step_its_register)
@@ -358,6 +359,15 @@ class ItsGenerator(Generator):
         if roll < 0.4:
             return [*ops, *self.tables_of(pe)]
         return [*ops, self.rd(0, 1, pe, 4)] if roll < 0.9 else ops
+
+    def step_reload(self) -> list[Op]:
+        """Let a redistributor write its pending table and read it, and act on LPIs meanwhile."""
+        rng, pe = self.rng, self.pe()
+        ops = [self.rd(0x40, intid, pe) for intid in self.lpis if self.config.direct_lpi and rng.random() < 0.7]
+        ops += [self.rd(0, 0, pe, 4), self.rd(0, 1, pe, 4)]
+        for _ in range(rng.choice((1, 2, 3))):
+            ops += self.step_direct() if not self.config.its or rng.random() < 0.5 else self.step_commands()
+        return [*ops, self.rd(0, 0, pe, 4), self.rd(0, 1, pe, 4)] if rng.random() < 0.2 else ops
 
     def step_its_register(self) -> list[Op]:
         """Read or write any register of an ITS."""

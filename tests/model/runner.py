@@ -11,7 +11,7 @@ from .config import ModelConfig
 from .delivery import LINE_FIQ, LINE_IRQ, LINE_NMI, LINE_WAKE
 from .memory import RAM, RAM_SIZE, ROM
 from .model import Model
-from .programs_its import generator_for
+from .programs_its import QUEUE_SIZE, QUEUES, generator_for
 from .state import G0, G1NS, SCR_NS
 from .sysregs import SysRegs
 
@@ -218,9 +218,24 @@ class Pair(ModelRun):
         bit = int(line)
         self.pushed[pe] = self.pushed[pe] | bit if level else self.pushed[pe] & ~bit
 
+    def settle(self) -> None:
+        """Let the core end what it does by portions."""
+        while self.gic.has_work:
+            self.gic.step(0)
+
     def carry_out(self, op: Op) -> Difference | None:
-        """Carry out one plain operation on both and compare everything that can be seen."""
+        """Carry out one plain operation on both and compare everything that can be seen.
+
+        A redistributor may still be at work on what came before when it is written to, and when an ITS gets commands.
+        """
+        begins, queues = begins_work(op), fills_queue(op)
+        if not (begins or queues) or (begins and op.args[1] == 0 and op.args[2] & 1):
+            self.settle()
         core, model = self.on_core(op), self.on_model(op)
+        if begins or op.call == "memory_write":
+            self.expected = self.model.lines()
+            return None
+        self.settle()
         if self.restored and op.call in COUNTS:
             return None
         if op.call in ACCESSES:
@@ -259,6 +274,18 @@ class Pair(ModelRun):
                 self.gic.frame_write(self.frames[frame], *rest)
             return None
         return getattr(self.gic, op.call)(*op.args)
+
+
+def begins_work(op: Op) -> bool:
+    """Tell whether a redistributor is told to do something that another may follow: GICR_CTLR or a direct register."""
+    return op.call == "frame_write" and op.args[0] == "RD" and op.args[1] in (0, 0x40, 0x48, 0xA0, 0xB0)
+
+
+def fills_queue(op: Op) -> bool:
+    """Tell whether an operation puts a command into a queue, or rings."""
+    if op.call == "memory_write":
+        return QUEUES <= op.args[0] < QUEUES + 2 * QUEUE_SIZE
+    return op.call == "frame_write" and op.args[:2] == ("GITS", 0x88)
 
 
 def its_counters(pair: Pair, its: int) -> dict[str, int]:

@@ -13,7 +13,7 @@ SPIS = 256
 @dataclass(frozen=True)
 class Config:
     """One machine: number of PEs, EL3 and two Security states or one, EL2, priority bits, an ITS; `sets_ds`: programs
-    begin by leaving two states for one, with PEs that have EL3."""
+    begin by leaving two states for one, with PEs that have EL3; `work_budget` of the core."""
 
     name: str
     smp: int
@@ -22,6 +22,7 @@ class Config:
     priority_bits: int = 5
     its: bool = False
     sets_ds: bool = False
+    work_budget: int = 1 << 17
 
     @property
     def machine(self) -> str:
@@ -55,6 +56,7 @@ CONFIGS = {
         Config("ds0-smp4-el2", 4, secure=True, el2=True),
         Config("its-smp1", 1, its=True),
         Config("its-smp4", 4, its=True),
+        Config("its-smp4-slow", 4, its=True, work_budget=4),
         Config("its-ds0-smp4", 4, secure=True, its=True),
         Config("ds1-smp4-el3", 4, secure=True, sets_ds=True),
     )

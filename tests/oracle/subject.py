@@ -78,6 +78,7 @@ class Subject:
                 lpis=True,
                 lpi_invalidate=False,
                 its=int(config.its),
+                work_budget=config.work_budget,
                 **({name: value for name, (value, _) in CHOICES.items()} | dict(choices or {})),
             )
         )
@@ -124,6 +125,8 @@ class Subject:
             value = gic.mmio_read(op.address, READ_SIZE[kind], None, cpu)
         elif kind in WRITE_SIZE:
             gic.mmio_write(op.address, value, WRITE_SIZE[kind], None, cpu)
+            while gic.has_work:
+                gic.step(0)
             if op.address == GICD_BASE:
                 self.ds = bool(self.gicd(0) & GICD_CTLR_DS)
         elif kind == Kind.WINDOW:
