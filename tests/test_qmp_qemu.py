@@ -1,14 +1,17 @@
 """QMP compared with QEMU's own: its schema and its words."""
 
+import asyncio
 import json
 import socket
 import subprocess
 from contextlib import contextmanager
 
 import pytest
+from qmp_client import serving
 from required import tool
 from test_qmp import REQUESTS
 
+from gicv3.machine import VirtMachine
 from gicv3.qmp.schema import ENUMS, introspect
 
 pytestmark = pytest.mark.oracle
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.oracle
 
 @contextmanager
 def qemu(tmp_path):
-    """A function that sends a line to a QEMU of the same machine and returns its reply."""
+    """A function that sends a line to a QEMU of the same machine and returns what it says, its reply last."""
     path = tmp_path / "qemu"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -30,16 +33,17 @@ def qemu(tmp_path):
                 with connection, connection.makefile("rwb") as stream:
                     connection.settimeout(60)
 
-                    def ask(line):
+                    def tell(line):
                         stream.write(line.encode() + b"\n")
                         stream.flush()
-                        while "event" in (message := json.loads(stream.readline())):
-                            pass
-                        return message
+                        messages = []
+                        while not messages or "event" in messages[-1]:
+                            messages.append(json.loads(stream.readline()))
+                        return messages
 
                     assert "QMP" in json.loads(stream.readline())
-                    assert ask('{"execute": "qmp_capabilities"}') == {"return": {}}
-                    yield ask
+                    assert tell('{"execute": "qmp_capabilities"}') == [{"return": {}}]
+                    yield tell
             finally:
                 process.kill()
 
@@ -81,8 +85,8 @@ def differences(ours, theirs, path):
 
 
 def test_commands_events_and_their_types_have_the_shapes_of_qemus_schema(tmp_path):
-    with qemu(tmp_path) as ask:
-        theirs = {entry["name"]: entry for entry in ask('{"execute": "query-qmp-schema"}')["return"]}
+    with qemu(tmp_path) as tell:
+        theirs = {entry["name"]: entry for entry in tell('{"execute": "query-qmp-schema"}')[-1]["return"]}
     ours = {entry["name"]: entry for entry in introspect()}
     found, compared = [], 0
     for name, entry in ours.items():
@@ -98,9 +102,38 @@ def test_commands_events_and_their_types_have_the_shapes_of_qemus_schema(tmp_pat
 
 
 def test_qemu_refuses_wrong_requests_in_the_same_words(tmp_path):
-    with qemu(tmp_path) as ask:
+    with qemu(tmp_path) as tell:
         for text, kind, desc in REQUESTS:
             if "exec-oob" in text:  # offered by QEMU, and not negotiated here: the same words
-                assert desc in str(ask(text))
+                assert desc in str(tell(text)[-1])
                 continue
-            assert ask(text) == {"error": {"class": kind, "desc": desc}}, text
+            assert tell(text)[-1] == {"error": {"class": kind, "desc": desc}}, text
+
+
+CONTROL = ["stop", "stop", "system_reset", "cont", "cont", "system_reset", "stop", "cont", "quit"]
+
+
+def said(messages):
+    """Events and replies without their times."""
+    return [(message.get("event"), message.get("data"), message.get("return")) for message in messages]
+
+
+def test_events_of_control_come_before_the_reply_as_qemus_do(tmp_path):
+    requests = [json.dumps({"execute": name}) for name in CONTROL]
+    with qemu(tmp_path) as tell:
+        tell('{"execute": "cont"}')  # it was started with -S
+        theirs = [said(tell(request)) for request in requests]
+
+    async def talk():
+        async with serving(VirtMachine(cpus=2), tmp_path / "ours") as (_, client):
+            ours = []
+            for request in requests:
+                await client.send(request.encode() + b"\n")
+                messages = []
+                while not messages or "event" in messages[-1]:
+                    messages.append(await client.line())
+                ours.append(said(messages))
+            return ours
+
+    assert asyncio.run(talk()) == theirs
+    assert sum(event is not None for messages in theirs for event, *_ in messages) == 7
