@@ -1,6 +1,7 @@
 """`gicv3 run`: guests from the shell."""
 
 import dataclasses
+import gzip
 import re
 import signal
 import struct
@@ -18,6 +19,7 @@ from unicorn_rig import OFF
 
 from gicv3 import ConfigError
 from gicv3.cli.run import CANNOT_RUN, INTERRUPTED, NEVER_ENDS, TIMED_OUT, USAGE, Options, load, parse_smp, run
+from gicv3.machine import MIB
 from gicv3.unicorn import Stop, UnicornMachine
 
 pytestmark = pytest.mark.guest
@@ -174,11 +176,11 @@ def test_other_smp_is_refused(text: str) -> None:
         parse_smp(text)
 
 
-def elf(machine: int = 183, segments: int = 1) -> bytes:
+def elf() -> bytes:
     """An ELF file that loads HI + OFF behind two bytes of nothing, and is entered behind them."""
     code = bytes(4) + HI + OFF
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, machine, 1, 0x4030_0004, 64, 0, 0, 64, 56, segments, 64, 0, 0
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 183, 1, 0x4030_0004, 64, 0, 0, 64, 56, 1, 64, 0, 0
     )
     segment = struct.pack("<IIQQQQQQ", 1, 7, 120, 0x8000_0000, 0x4030_0000, len(code), len(code) + 8, 4096)
     return header + segment + code
@@ -187,16 +189,76 @@ def elf(machine: int = 183, segments: int = 1) -> bytes:
 def test_elf_file_is_loaded_at_its_physical_address_and_entered_where_it_says(play, capfdbinary) -> None:
     assert play(elf()) == 0
     assert capfdbinary.readouterr().out == b"hi"
-    assert load(elf(), 0)["image"].endswith(OFF + bytes(8))
+    assert load(elf(), 0, 16 * MIB)["image"].endswith(OFF + bytes(8))
+
+
+# Where the fields of an ELF file are that `elf` writes, and their formats.
+EI_CLASS, EI_DATA, E_TYPE, E_MACHINE = (4, "<B"), (5, "<B"), (16, "<H"), (18, "<H")
+E_ENTRY, E_PHOFF, E_PHENTSIZE, E_PHNUM = (24, "<Q"), (32, "<Q"), (54, "<H"), (56, "<H")
+P_OFFSET, P_PADDR, P_FILESZ, P_MEMSZ = (72, "<Q"), (88, "<Q"), (96, "<Q"), (104, "<Q")
 
 
 @pytest.mark.parametrize(
-    ("image", "text"),
-    [(elf(machine=62), "EM_AARCH64, got EM_X86_64"), (elf(segments=0), "no PT_LOAD"), (elf()[:20], "not whole")],
+    ("field", "value", "text"),
+    [
+        (EI_CLASS, 1, "class must be ELFCLASS64, got ELFCLASS32"),
+        (EI_CLASS, 3, "Invalid EI_CLASS"),
+        (EI_DATA, 2, "byte order must be ELFDATA2LSB, got ELFDATA2MSB"),
+        (EI_DATA, 3, "Invalid EI_DATA"),
+        (E_TYPE, 1, "type must be ET_EXEC or ET_DYN, got ET_REL"),
+        (E_TYPE, 4, "type must be ET_EXEC or ET_DYN, got ET_CORE"),
+        (E_TYPE, 0x1234, "type must be ET_EXEC or ET_DYN, got 4660"),
+        (E_MACHINE, 62, "machine must be EM_AARCH64, got EM_X86_64"),
+        (E_ENTRY, 0x4030_0006, "entry must be a multiple of 4, got 0x40300006"),
+        (E_PHOFF, 0x1000, "not whole"),
+        (E_PHOFF, 1 << 40, "not whole"),
+        (E_PHOFF, 1 << 63, "not whole"),
+        (E_PHENTSIZE, 0, "not whole"),
+        (E_PHNUM, 0, "no PT_LOAD"),
+        (E_PHNUM, 2, "not whole"),
+        (E_PHNUM, 65534, "not whole"),
+        (P_OFFSET, 121, "has bytes 0x79..0x9d of 0x9c"),
+        (P_OFFSET, 1 << 63, "not whole"),
+        (P_PADDR, 0x3FFF_FFFF, "not within the RAM"),
+        (P_PADDR, 0x4100_0000 - 43, "not within the RAM"),
+        (P_PADDR, (1 << 64) - 1, "not within the RAM"),
+        (P_FILESZ, 37, "has bytes 0x78..0x9d of 0x9c"),
+        (P_FILESZ, 1 << 62, "not whole"),
+        (P_MEMSZ, 35, "the segment of 0x23 bytes at 0x40300000 has bytes 0x78..0x9c"),
+        (P_MEMSZ, 0, "no PT_LOAD"),
+        (P_MEMSZ, 16 * MIB + 1, "must be within the RAM of 0x1000000 bytes, got 0x1000001"),
+        (P_MEMSZ, 1 << 40, "must be within the RAM"),
+        (P_MEMSZ, (1 << 64) - 1, "must be within the RAM"),
+    ],
 )
-def test_other_elf_files_are_refused(image: bytes, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        load(image, 0)
+def test_elf_file_that_cannot_be_right_is_refused(
+    play, capfdbinary, field: tuple[int, str], value: int, text: str
+) -> None:
+    image = bytearray(elf())
+    offset, layout = field
+    struct.pack_into(layout, image, offset, value)
+    assert play(bytes(image)) == USAGE
+    err = capfdbinary.readouterr().err
+    assert err.startswith(b"gicv3 run: ")
+    assert err.count(b"\n") == 1
+    assert text.encode() in err
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(E_TYPE, 3), (P_PADDR, 0x4100_0000 - 44), (P_FILESZ, 35), (P_MEMSZ, 36), (P_MEMSZ, 16 * MIB), (P_OFFSET, 119)],
+)
+def test_elf_file_at_the_edge_is_loaded(field: tuple[int, str], value: int) -> None:
+    image = bytearray(elf())
+    offset, layout = field
+    struct.pack_into(layout, image, offset, value)
+    assert load(bytes(image), 0, 16 * MIB)["entry"] == 0x4030_0004
+
+
+def test_elf_file_that_breaks_off_is_refused() -> None:
+    for length in range(4, len(elf())):
+        with pytest.raises(ConfigError, match="not whole"):
+            load(elf()[:length], 0, 16 * MIB)
 
 
 KERNEL = words("""
@@ -223,6 +285,45 @@ def test_kernel_gets_a_devicetree_and_by_acpi_a_uart_that_is_on(
     path.write_bytes(KERNEL)
     assert run(dataclasses.replace(DEFAULTS, kernel=path, timeout=60, **options)) == 0  # type: ignore[arg-type]
     assert capfdbinary.readouterr() == (said, b"")
+
+
+def test_kernel_may_be_compressed(tmp_path: Path, capfdbinary) -> None:
+    pytest.importorskip("fdt", exc_type=ImportError)
+    path = tmp_path / "kernel"
+    path.write_bytes(gzip.compress(KERNEL))
+    assert run(dataclasses.replace(DEFAULTS, kernel=path, timeout=60)) == 0
+    assert capfdbinary.readouterr() == (b"a", b"")
+
+
+COMPRESSED = gzip.compress(KERNEL.ljust(8192, b"\0"))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "text"),
+    [
+        (COMPRESSED[:2], b"kernel is damaged: its gzip data breaks off after 2 bytes"),
+        (COMPRESSED[:-1], b"kernel is damaged: its gzip data breaks off"),
+        (COMPRESSED[:-5] + b"\1" + COMPRESSED[-4:], b"kernel is damaged: Error -3"),
+        (COMPRESSED[:10] + bytes(8) + COMPRESSED[18:], b"kernel is damaged: Error -3"),
+        (gzip.compress(bytes(16 * MIB)), b"ram_size must be larger than the decompressed kernel, got 16777216"),
+        (gzip.compress(bytes(100)), b"kernel must be an arm64 Image, got one that begins with"),
+        (KERNEL[:59], b"kernel must be an arm64 Image"),
+        (KERNEL[:8] + struct.pack("<QQ", 0, 1 << 45) + KERNEL[24:], b"ram_size must be at least 35184374185985"),
+        (KERNEL[:8] + struct.pack("<QQ", (1 << 64) - 1, 64) + KERNEL[24:], b"ram_size must be at least 18446744073"),
+    ],
+)
+@pytest.mark.parametrize("acpi", [False, True])
+def test_kernel_that_cannot_be_right_is_refused(
+    tmp_path: Path, capfdbinary, kernel: bytes, text: bytes, acpi: bool
+) -> None:
+    pytest.importorskip("fdt", exc_type=ImportError)
+    path, initrd = tmp_path / "kernel", tmp_path / "initrd"
+    path.write_bytes(kernel)
+    initrd.write_bytes(b"x")
+    assert run(dataclasses.replace(DEFAULTS, kernel=path, initrd=initrd, acpi=acpi)) == USAGE
+    err = capfdbinary.readouterr().err
+    assert err.startswith(b"gicv3 run: " + text)
+    assert err.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("both", [True, False])

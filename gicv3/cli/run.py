@@ -32,7 +32,6 @@ _VBAR, _ELR, _ESR, _PC = (
 )
 _SMP = re.compile(r"(\d+)(?:,maxcpus=(\d+))?")
 _ELF = b"\x7fELF"
-_EM_AARCH64 = "EM_AARCH64"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def parse_smp(text: str) -> tuple[int, int]:
     return cpus, int(match[2] or cpus)
 
 
-def load(image: bytes, load_address: int) -> dict[str, Any]:
+def load(image: bytes, load_address: int, ram_size: int) -> dict[str, Any]:
     """Arguments for `UnicornMachine` that load an ELF file, where it says, or a flat image. Raises: ConfigError."""
     if image[:4] != _ELF:
         return {"image": image, "load_address": load_address}
@@ -72,18 +71,35 @@ def load(image: bytes, load_address: int) -> dict[str, Any]:
 
     try:
         elf = ELFFile(io.BytesIO(image))
-        if elf.header.e_machine != _EM_AARCH64:
-            raise ConfigError(f"the ELF file must be for EM_AARCH64, got {elf.header.e_machine}")
-        parts = [
-            (segment.header.p_paddr, segment.data().ljust(segment.header.p_memsz, b"\0"))
-            for segment in elf.iter_segments("PT_LOAD")
-        ]
-    except ELFError as error:
+        for what, got, wanted in (
+            ("class", elf.header.e_ident.EI_CLASS, ("ELFCLASS64",)),
+            ("byte order", elf.header.e_ident.EI_DATA, ("ELFDATA2LSB",)),
+            ("type", elf.header.e_type, ("ET_EXEC", "ET_DYN")),
+            ("machine", elf.header.e_machine, ("EM_AARCH64",)),
+        ):
+            if got not in wanted:
+                raise ConfigError(f"the ELF file's {what} must be {' or '.join(wanted)}, got {got}")
+        segments = [segment.header for segment in elf.iter_segments("PT_LOAD") if segment.header.p_memsz]
+    except (ELFError, OverflowError) as error:
         raise ConfigError(f"the ELF file is not whole: {error}") from error
-    if not parts:
+    if not segments:
         raise ConfigError("the ELF file must have something to load, got no PT_LOAD segment")
-    (address, first), *rest = parts
+    needed = sum(segment.p_memsz for segment in segments)
+    if needed > ram_size:
+        raise ConfigError(f"the ELF file's segments must be within the RAM of {ram_size:#x} bytes, got {needed:#x}")
+    (address, first), *rest = ((segment.p_paddr, _contents(image, segment)) for segment in segments)
     return {"image": first, "load_address": address, "files": rest, "entry": elf.header.e_entry}
+
+
+def _contents(image: bytes, segment: Any) -> bytes:
+    """What a segment of an ELF file has in memory; not more than RAM has."""
+    begin, end = segment.p_offset, segment.p_offset + segment.p_filesz
+    if end > len(image) or segment.p_filesz > segment.p_memsz:
+        raise ConfigError(
+            f"the ELF file is not whole: the segment of {segment.p_memsz:#x} bytes at {segment.p_paddr:#x} "
+            f"has bytes {begin:#x}..{end:#x} of {len(image):#x}"
+        )
+    return image[begin:end].ljust(segment.p_memsz, b"\0")
 
 
 def run(options: Options) -> int:
@@ -133,7 +149,7 @@ def _make(options: Options) -> UnicornMachine:
         image = options.image.read_bytes()
         if not image:
             raise ConfigError(f"IMAGE must not be empty: {options.image}")
-        guest = load(image, options.load_address)
+        guest = load(image, options.load_address, machine.memory_map["RAM"].size)
     return UnicornMachine(machine, quantum=options.quantum, clock=options.clock, output=_print, **guest)
 
 

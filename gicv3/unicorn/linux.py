@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
+import zlib
 from typing import Any
 
 from gicv3.acpi.efi import build_acpi_boot
@@ -33,32 +33,27 @@ def linux(
     Parameters: `machine`, with the vCPUs the kernel is to see; `kernel`, an Image, or one compressed by gzip;
     `initrd`, a RAM disk; `append`, the command line; `acpi`, describe the machine by ACPI, which can tell of vCPUs that
     are plugged later; `rng_seed`, as `build_fdt`.
-    Returns: keyword arguments. Raises: ConfigError when `kernel` is not an Image, or RAM has no room for all;
+    Returns: keyword arguments. Raises: ConfigError when `kernel` is not a whole Image, or RAM has no room for all;
     ImportError without the extra `fdt`. Thread-safety: as the machine's.
     """
+    base, size = machine.memory_map["RAM"]
     if kernel[:2] == _GZIP:
-        kernel = gzip.decompress(kernel)
+        kernel = _decompress(kernel, size)
     if kernel[_MAGIC_OFFSET : _MAGIC_OFFSET + 4] != _MAGIC:
         raise ConfigError(f"kernel must be an arm64 Image, got one that begins with {kernel[:4]!r}")
     text_offset, image_size = _HEADER.unpack_from(kernel, _HEADER_OFFSET)
-    base, size = machine.memory_map["RAM"]
     start = base + ALIGNMENT + text_offset
-    end = base + size
     disk = _round_up(start + max(image_size, len(kernel)))
+    _check_room(base, size, disk + len(initrd))
     place = (disk, disk + len(initrd)) if initrd else None
     if acpi:
         boot = build_acpi_boot(machine, bootargs=append, initrd=place, rng_seed=rng_seed)
         tree, description = boot.dtb, (boot.address, boot.data)
-        end = boot.address
-        needed = disk + len(initrd) + len(boot.data)
+        _check_room(base, size, disk + len(initrd) + base + size - boot.address)
     else:
         tree = _round_up(disk + len(initrd))
         description = (tree, build_fdt(machine, bootargs=append, initrd=place, rng_seed=rng_seed))
-        needed = tree + len(description[1])
-    if needed > base + size or disk + len(initrd) > end:
-        raise ConfigError(
-            f"ram_size must be at least {needed - base} bytes for this kernel and RAM disk, got {size}"
-        )
+        _check_room(base, size, tree + len(description[1]))
     return {
         "image": kernel,
         "load_address": start,
@@ -73,3 +68,22 @@ def linux(
 
 def _round_up(address: int) -> int:
     return -(-address // ALIGNMENT) * ALIGNMENT
+
+
+def _decompress(kernel: bytes, limit: int) -> bytes:
+    """A kernel that was compressed by gzip, of less than `limit` bytes."""
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        image = stream.decompress(kernel, limit)
+    except zlib.error as error:
+        raise ConfigError(f"kernel is damaged: {error}") from error
+    if len(image) == limit:
+        raise ConfigError(f"ram_size must be larger than the decompressed kernel, got {limit}")
+    if not stream.eof:
+        raise ConfigError(f"kernel is damaged: its gzip data breaks off after {len(kernel)} bytes")
+    return image
+
+
+def _check_room(base: int, size: int, end: int) -> None:
+    if end > base + size:
+        raise ConfigError(f"ram_size must be at least {end - base} bytes for this kernel and RAM disk, got {size}")
