@@ -153,10 +153,9 @@ class HotplugSteps(Unique):
         """The transaction of a plug."""
         if self._busy:
             raise HotplugError(_BUSY)
+        before = self.gic.save_pe(cpu.cpu_index)
         self._busy = True
-        before = None
         try:
-            before = self.gic.save_pe(cpu.cpu_index)
             self.pre_plug(cpu)
             self.plug(cpu)
         except BaseException as error:
@@ -165,15 +164,14 @@ class HotplugSteps(Unique):
         finally:
             self._busy = False
 
-    def _plug_back(self, cpu: Vcpu, before: SavedPe | None, error: BaseException) -> None:
-        """Take back what a plug has done before it failed: all but the wires follows from what it was."""
+    def _plug_back(self, cpu: Vcpu, before: SavedPe, error: BaseException) -> None:
+        """Take back what a plug has done before it failed."""
         self._forget(cpu)
         steps: UndoSteps = []
         if cpu.wired:  # and so the notifiers have been told, all of them
             info = CPUHotplugInfo(self.gic, cpu, False)
             steps += [(self._set_wires, cpu, False), (partial(self.cpuhp_notifiers.notify, reverse=True), info)]
-        if before is not None:
-            steps.append((self.gic.restore_pe, cpu.cpu_index, before))
+        steps.append((self.gic.restore_pe, cpu.cpu_index, before))
         try:
             take_back(error, steps)
         finally:

@@ -75,7 +75,7 @@ _SAVED = {"inserting": INSERTING, "removing": REMOVING, "firmware": _FIRMWARE}
 _WIDTHS = (1, 2, 4)
 _BLOCK_BITS = 8
 _BLOCK = 1 << _BLOCK_BITS  # slots
-_find_flags = re.compile(rb"[^\0]").search
+_flagged = re.compile(rb"[^\0]")
 
 
 class PendingSlots:
@@ -108,7 +108,7 @@ class PendingSlots:
         block = start >> _BLOCK_BITS
         while block >= 0:
             first = block * _BLOCK
-            found = _find_flags(self._flags, max(start, first), first + _BLOCK)
+            found = _flagged.search(self._flags, max(start, first), first + _BLOCK)
             if found:
                 return found.start()
             if first >= start:
@@ -118,7 +118,13 @@ class PendingSlots:
 
     def having(self, flag: int) -> list[int]:
         """Slots with a flag, in order."""
-        return [slot for slot, flags in enumerate(self._flags) if flags & flag]
+        return [
+            found.start()
+            for block, marked in enumerate(self._blocks)
+            if marked
+            for found in _flagged.finditer(self._flags, block * _BLOCK, (block + 1) * _BLOCK)
+            if found[0][0] & flag
+        ]
 
 
 class CpuHotplugRegisters:
