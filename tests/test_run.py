@@ -92,6 +92,14 @@ def test_guest_that_nobody_can_wake_is_ended(play, capfdbinary, timeout: float |
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest waits for ever\n"
 
 
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_command_that_was_started_with_a_stream_closed_does_without(
+    play, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(sys, stream, None)
+    assert play(HI + ASLEEP) == NEVER_ENDS
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.001])
 def test_vcpu_is_plugged_when_asked_for(play, seconds: float) -> None:
     assert play(START_THE_OTHER, smp="1,maxcpus=2", plug_at=(seconds,)) == 0

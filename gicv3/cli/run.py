@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,8 +154,9 @@ def _make(options: Options) -> UnicornMachine:
 
 
 def _print(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if sys.stdout is not None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def _drive(engine: UnicornMachine, options: Options) -> int:
@@ -215,15 +216,16 @@ def _plug(machine: VirtMachine) -> None:
 
 
 def _type(engine: UnicornMachine, silent: threading.Event) -> None:
-    """Standard input to the UART, until it ends; then nobody types any more."""
-    restore = _unbuffered()
+    """Standard input to the UART, until it ends; then nobody types any more. It is None when it was closed before."""
     try:
-        while data := os.read(sys.stdin.fileno(), 256):
-            engine.post(_typing(engine, data))
+        if sys.stdin is not None:
+            with ExitStack() as stack:
+                stack.callback(_unbuffered())
+                while data := os.read(sys.stdin.fileno(), 256):
+                    engine.post(_typing(engine, data))
     except (OSError, ValueError):
         return
     finally:
-        restore()
         silent.set()
         engine.stop()
 
