@@ -86,7 +86,7 @@ def test_guest_without_an_end_is_ended(play, capfdbinary, clock: str) -> None:
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest has not ended within 0.01 s\n"
 
 
-@pytest.mark.parametrize("timeout", [None, 1000.0])
+@pytest.mark.parametrize("timeout", [None, 1e9 - 1])
 def test_guest_that_nobody_can_wake_is_ended(play, capfdbinary, timeout: float | None) -> None:
     assert play(ASLEEP, timeout=timeout) == NEVER_ENDS
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest waits for ever\n"
@@ -121,6 +121,10 @@ def test_guest_that_sleeps_until_a_vcpu_is_plugged_is_ended_by_the_time_out(play
         ({"plug_at": (0.1,)}, b"--plug-at must be given at most 0 times"),
         ({"smp": "1,maxcpus=2", "plug_at": (-1.0,)}, b"--plug-at must be in 0..1000000000 seconds, got -1"),
         ({"smp": "1,maxcpus=2", "plug_at": (float("nan"),)}, b"--plug-at must be in 0..1000000000 seconds, got nan"),
+        ({"timeout": -1.0}, b"--timeout must be in 0..1000000000 seconds, got -1"),
+        ({"timeout": 1e9}, b"--timeout must be in 0..1000000000 seconds, got 1e+09"),
+        ({"timeout": float("inf")}, b"--timeout must be in 0..1000000000 seconds, got inf"),
+        ({"timeout": float("nan")}, b"--timeout must be in 0..1000000000 seconds, got nan"),
         ({"initrd": Path("initrd")}, b"--initrd is for --kernel"),
         ({"append": ""}, b"--append is for --kernel"),
         ({"acpi": True}, b"--acpi is for --kernel"),

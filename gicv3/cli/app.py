@@ -94,7 +94,7 @@ def run(
         list[float] | None,
         typer.Option(metavar="SECONDS", help="Seconds of guest time after which a vCPU is plugged. May be repeated."),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which it is ended, with 124.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which it is ended, with 124.")] = None,
     quantum: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Instructions a vCPU runs before it is the next one's turn.")
     ] = 10_000,

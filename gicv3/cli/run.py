@@ -132,9 +132,12 @@ def _make(options: Options) -> UnicornMachine:
             raise ConfigError(f"{name} is for --kernel")
     cpus, max_cpus = parse_smp(options.smp)
     machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB, its=options.its)
-    for at in options.plug_at:
-        if not 0 <= at < MAX_SECONDS:
-            raise ConfigError(f"--plug-at must be in 0..{MAX_SECONDS} seconds, got {at:g}")
+    times = [("--plug-at", at) for at in options.plug_at]
+    if options.timeout is not None:
+        times.append(("--timeout", options.timeout))
+    for name, seconds in times:
+        if not 0 <= seconds < MAX_SECONDS:
+            raise ConfigError(f"{name} must be in 0..{MAX_SECONDS} seconds, got {seconds:g}")
     if len(options.plug_at) > max_cpus - cpus:
         raise ConfigError(
             f"--plug-at must be given at most {max_cpus - cpus} times, as often as --smp leaves a vCPU absent, "
