@@ -177,6 +177,11 @@ def test_ctrl_c_ends_a_guest_that_makes_nothing_but_exceptions_and_says_so(
     )
 
 
+def test_vcpu_that_is_off_is_not_accused(play, capfdbinary) -> None:
+    assert play(FOREVER, smp="2,maxcpus=3", plug_at=(0.0,), timeout=0.01) == TIMED_OUT
+    assert capfdbinary.readouterr().err == b"gicv3 run: the guest has not ended within 0.01 s\n"
+
+
 @pytest.mark.parametrize(("text", "cpus"), [("4", (4, 4)), ("4,maxcpus=8", (4, 8))])
 def test_smp(text: str, cpus: tuple[int, int]) -> None:
     assert parse_smp(text) == cpus

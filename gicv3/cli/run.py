@@ -20,6 +20,7 @@ from gicv3 import ConfigError, GicError
 from gicv3.machine import MIB, VirtMachine
 from gicv3.unicorn import Stop, UnicornMachine
 from gicv3.unicorn.linux import linux
+from gicv3.vcpu import PowerState
 
 USAGE, TIMED_OUT, NEVER_ENDS, CANNOT_RUN, INTERRUPTED = 2, 124, 125, 126, 130
 """Exit statuses: 124 is that of timeout(1), 125 that of a guest that only the host could wake, when nobody types."""
@@ -201,7 +202,9 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
 
 def _tell(engine: UnicornMachine) -> None:
     """Say which vCPUs get no further for exceptions."""
-    for index in engine.machine.cpus:
+    for index, cpu in engine.machine.cpus.items():
+        if cpu.power_state is not PowerState.ON:
+            continue
         uc = engine.cpu(index).uc
         vectors, *places = (uc.reg_read(register) for register in (_VBAR, _ELR, _PC))
         if all(0 <= place - vectors < VECTORS_SIZE for place in places):
