@@ -109,8 +109,8 @@ def run(
     """Run a guest: its UART is the terminal, and the command ends with it.
 
     The exit status is 0 after PSCI SYSTEM_OFF, that of a semihosting exit, 124 after the time-out, 125 when the guest
-    sleeps and nobody can wake it any more, 126 when it cannot be run, 130 after Ctrl-C, and 2 for a command line or a
-    file that is wrong.
+    sleeps and nobody can wake it any more, 126 when it cannot be run, 130 after Ctrl-C, 2 for a command line or a file
+    that is wrong, and 1 when what it prints cannot be written.
     """
     try:
         from gicv3.cli.run import Options
