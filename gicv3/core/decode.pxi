@@ -9,7 +9,6 @@ cdef enum:
     FRAME_GICM = 3
     FRAME_GITS = 4
     FRAME_GITS_TRANS = 5
-    FRAME_WORDS = 0x4000
     READABLE = 1
     WRITABLE = 2
     # GICD_STATUSR, GICR_STATUSR
