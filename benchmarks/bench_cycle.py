@@ -48,3 +48,19 @@ def bench_ppi_drain(measure, floor, depth, n_pe):
 def bench_spi_drain(measure, floor, depth, n_pe):
     """`depth` SPIs pending at once on one PE."""
     measure(loops.spi_drain(n_pe, depth, floor))
+
+
+@pytest.mark.benchmark(group="988 SPIs pending together, each on its PE")
+@sizes
+@sides
+def bench_spi_spread(measure, floor, n_pe):
+    """All SPIs pending at once, each on the PE it is routed to."""
+    measure(loops.spi_spread(n_pe, floor))
+
+
+@pytest.mark.benchmark(group="a PPI pending on every PE")
+@sizes
+@sides
+def bench_ppi_everywhere(measure, floor, n_pe):
+    """Something pending on every PE at once."""
+    measure(loops.ppi_everywhere(n_pe, floor))

@@ -38,6 +38,8 @@ cdef extern from "floor.h" nogil:
     uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad)
     uint64_t floor_ppi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad)
     uint64_t floor_spi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad)
+    void floor_spi_spread(floor_gic *gic, uint32_t count, uint64_t *bad)
+    void floor_ppi_everywhere(floor_gic *gic, uint32_t count, uint64_t *bad)
     uint64_t floor_lookup_hash(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad)
     uint64_t floor_lookup_dense(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad)
     uint64_t floor_lookup_scan(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad)
@@ -309,6 +311,51 @@ cdef class Pair:
                         bad += floor_priority(got) < last
                         last = floor_priority(got)
                     bad += gic.c_lines(pe) & IRQ
+            start = cpu_time() - start
+        return checked(start, bad)
+
+    def spi_spread(self, bint floor, uint32_t count) -> int:
+        """`count` times: all SPIs pending at once, each on the PE it is routed to, then all taken; ns."""
+        cdef Gic gic = self.gic
+        cdef uint64_t bad = 0
+        cdef uint32_t _round, intid, got, pe
+        cdef int64_t start
+        with nogil:
+            start = cpu_time()
+            if floor:
+                floor_spi_spread(self.floor, count, &bad)
+            else:
+                for _round in range(count):
+                    for intid in range(FIRST_SPI, FIRST_SPI + SPIS):
+                        gic.c_set_spi(intid, True)
+                    for intid in range(FIRST_SPI, FIRST_SPI + SPIS):
+                        pe = self.route[intid]
+                        got = <uint32_t>gic.c_sysreg_read(pe, ICC_IAR1_EL1)
+                        gic.c_set_spi(got, False)
+                        gic.c_sysreg_write(pe, ICC_EOIR1_EL1, got)
+                        bad += not FIRST_SPI <= got < FIRST_SPI + SPIS or self.route[got] != pe
+            start = cpu_time() - start
+        return checked(start, bad)
+
+    def ppi_everywhere(self, bint floor, uint32_t count) -> int:
+        """`count` times: a PPI pending on every PE at once, then all taken; ns."""
+        cdef Gic gic = self.gic
+        cdef uint64_t bad = 0
+        cdef uint32_t _round, pe, got
+        cdef int64_t start
+        with nogil:
+            start = cpu_time()
+            if floor:
+                floor_ppi_everywhere(self.floor, count, &bad)
+            else:
+                for _round in range(count):
+                    for pe in range(self.n_pe):
+                        gic.c_set_ppi(pe, FIRST_PPI + pe % 16, True)
+                    for pe in range(self.n_pe):
+                        got = <uint32_t>gic.c_sysreg_read(pe, ICC_IAR1_EL1)
+                        gic.c_set_ppi(pe, got & 31, False)
+                        gic.c_sysreg_write(pe, ICC_EOIR1_EL1, got)
+                        bad += got != FIRST_PPI + pe % 16
             start = cpu_time() - start
         return checked(start, bad)
 

@@ -73,6 +73,19 @@ def spi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
     return Loop(lambda seed: subject.spi_drain(floor, depth, count), count * depth)
 
 
+def spi_spread(n_pe: int, floor: bool) -> Loop:
+    """988 SPIs pending at once, each on the PE it is routed to, then all taken; one operation is one interrupt."""
+    subject = pair(n_pe)
+    return Loop(lambda seed: subject.spi_spread(floor, 40), 40 * 988)
+
+
+def ppi_everywhere(n_pe: int, floor: bool) -> Loop:
+    """A PPI pending on every PE at once, then all taken; one operation is one interrupt."""
+    subject = pair(n_pe)
+    rounds = max(1, 40_000 // n_pe)
+    return Loop(lambda seed: subject.ppi_everywhere(floor, rounds), rounds * n_pe)
+
+
 def msi(id_bits: int, others: int) -> Loop:
     """MSI with a warm translation, acknowledge, end: a random one of 988 events, while `others` LPIs pend below it."""
     subject = subjects.msis(id_bits, 988, others)

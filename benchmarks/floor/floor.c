@@ -251,6 +251,34 @@ uint64_t floor_spi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t
     return seed;
 }
 
+void floor_spi_spread(floor_gic *gic, uint32_t count, uint64_t *bad)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t intid = FLOOR_FIRST_SPI; intid < FLOOR_FIRST_SPI + FLOOR_SPIS; intid++)
+            set_spi(gic, intid, 1);
+        for (uint32_t intid = FLOOR_FIRST_SPI; intid < FLOOR_FIRST_SPI + FLOOR_SPIS; intid++) {
+            uint32_t pe = gic->spi[intid].route, got = acknowledge(gic, pe);
+            set_spi(gic, got, 0);
+            end(gic, pe, got);
+            *bad += gic->spi[got].route != pe;
+        }
+    }
+}
+
+void floor_ppi_everywhere(floor_gic *gic, uint32_t count, uint64_t *bad)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t pe = 0; pe < gic->n_pe; pe++)
+            set_ppi(gic, pe, FLOOR_FIRST_PPI + pe % 16, 1);
+        for (uint32_t pe = 0; pe < gic->n_pe; pe++) {
+            uint32_t got = acknowledge(gic, pe);
+            set_ppi(gic, pe, got & 31, 0);
+            end(gic, pe, got);
+            *bad += got != FLOOR_FIRST_PPI + pe % 16;
+        }
+    }
+}
+
 /* broadcast */
 
 void floor_broadcast(floor_gic *gic, uint32_t self, uint32_t sgi)

@@ -108,6 +108,9 @@ uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t
 uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad);
 uint64_t floor_spi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad);
 uint64_t floor_ppi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad);
+/* All SPIs pending at once, each on its PE; a PPI pending on every PE at once: then all are taken. */
+void floor_spi_spread(floor_gic *gic, uint32_t count, uint64_t *bad);
+void floor_ppi_everywhere(floor_gic *gic, uint32_t count, uint64_t *bad);
 uint64_t floor_lookup_hash(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad);
 uint64_t floor_lookup_dense(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad);
 uint64_t floor_lookup_scan(floor_gic *gic, const uint64_t *mpidr, uint64_t seed, uint32_t count, uint64_t *bad);
