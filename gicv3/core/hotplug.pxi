@@ -57,17 +57,19 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
     Going: lines drop, the CPU interface and the redistributor return to their reset values (asleep, nothing enabled,
     pending or active), so that the next vCPU finds what a cold one finds. Its PPI wires go with it.
     """
-    cdef u32 word
+    cdef u32 word, pending, sgis
+    cdef PrivateHot *h
     cdef u32 event = TRACE_PLUGGED if accessible else TRACE_UNPLUGGED
     trace_event(s, event, pe, INTID_NONE, 0)
     pe_accessible_bit(s, pe, accessible)
     if not accessible:
-        stat_dropped(s, pe, STAT_SGI, s.pe[pe].w0.latch & 0xFFFF)
-        stat_dropped(s, pe, STAT_PPI, s.pe[pe].w0.latch & 0xFFFF0000U)
         for word in range(PRIVATE_WORDS):
-            if word:
-                stat_dropped(s, pe, STAT_PPI, private_word(s, &s.pe[pe], word).latch)
-            private_word(s, &s.pe[pe], word).line = 0
+            h = private_word(s, &s.pe[pe], word)
+            sgis = 0xFFFF if word == 0 else 0
+            pending = h.latch | (h.line & ~h.edge)
+            stat_dropped(s, pe, STAT_SGI, pending & sgis)
+            stat_dropped(s, pe, STAT_PPI, pending & ~sgis)
+            h.line = 0
         redist_reset_fields(s, &s.pe[pe])
         cpuif_reset_fields(s, &s.pe[pe])
         cpuif_default_context(s, &s.pe[pe])
