@@ -991,6 +991,8 @@ cdef class Gic:
         -------
         per_pe : of every PE, its part of the affinity table included.
         fixed : of the GIC whatever its number of PEs; pools in it are touched only when used.
+
+        Both have the tables of `latency` while it measures.
         """
         return memory_use_of(self.s)
 

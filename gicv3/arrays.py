@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gicv3._core import (
     RECORD_FIELDS,
     RECORD_SIZES,
+    counter_bytes,
     latency_bins,
     latency_start,
     latency_stop,
@@ -36,8 +37,6 @@ _DTYPES = {
     )
     for name, fields in RECORD_FIELDS.items()
 }
-_KINDS = ("raised", "acknowledged", "preempted", "dropped")
-_STATISTICS = numpy.dtype([*((name, "u8", 4) for name in _KINDS), ("spurious", "u8")])
 
 
 def _records(gic: GICv3, name: str) -> Records:
@@ -143,20 +142,15 @@ class Arrays:
 
 def statistics(gic: GICv3) -> Records:
     """See `GICv3.statistics`."""
-    table = numpy.zeros(gic.num_pe, _STATISTICS)
-    counters, pe = gic.arrays.counters, gic.arrays.pe
-    for name in (*_KINDS, "spurious"):
-        table[name] = counters[name]
-    for name in ("raised", "acknowledged"):
-        table[name][:, :3] += pe[name]
-    return table
+    return numpy.frombuffer(counter_bytes(gic), _DTYPES["counters"])
 
 
 class Latency:
     """How long interrupts wait from raise to acknowledge: `gic.latency`. Off, and free, until `start`.
 
     The GIC knows no clock: `now` is whatever the embedder sets it to, in its own unit. What happens between two
-    settings happens at one time. While it is on, acknowledges take a longer path through the core.
+    settings happens at one time. While it is on, acknowledges take a longer path through the core, and its tables take
+    8 bytes for each interrupt that can pend: see `GICv3.memory_use`.
 
     Thread safety: as for every method of a GIC.
     """
@@ -191,10 +185,12 @@ class Latency:
 
     @property
     def histogram(self) -> npt.NDArray[numpy.uint64]:
-        """How many interrupts waited how long, (4, 65): a row for SGIs, PPIs and SPIs each; LPIs' is empty. A copy.
+        """How many interrupts waited how long, (4, 65): a row for SGIs, PPIs, SPIs and LPIs each. A copy.
 
-        Bin 0 counts waits of 0, bin n those of 2**(n-1) .. 2**n-1. An interrupt counts from when it became pending; a
-        level that is still high at its EOI is acknowledged again without having been raised, and is not counted.
+        Bin 0 counts waits of 0, bin n those of 2**(n-1) .. 2**n-1. An interrupt counts from when it became pending, by
+        whatever counts as `raised` in `GICv3.statistics`. Left out is what is pending without that: a level that is
+        still high at its EOI, and what pends after `reset`, `rewind`, `load` or a vCPU's return (`restore_pe`), which
+        keep the histogram and `now`.
 
         Raises
         ------

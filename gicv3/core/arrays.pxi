@@ -101,6 +101,21 @@ RECORD_SIZES = {"pe": sizeof(PeState), "redist": sizeof(PeCold), "counters": siz
                 "spi_words": sizeof(SharedWord), "spis": sizeof(Shared)}
 
 
+def counter_bytes(Gic gic not None):
+    """A copy of the records "counters" of one moment, with what PeState counts added."""
+    cdef GicState *s = gic.s
+    cdef u32 pe, i
+    cdef bytearray table = bytearray(s.num_pe * sizeof(PeStats))
+    cdef PeStats *copy = <PeStats *><char *>table
+    with nogil, gic.mutex:
+        memcpy(copy, s.stats, s.num_pe * sizeof(PeStats))
+        for pe in range(s.num_pe):
+            for i in range(STAT_LPI):
+                copy[pe].raised[i] += s.pe[pe].raised[i]
+                copy[pe].acked[i] += s.pe[pe].acked[i]
+    return table
+
+
 cdef void latency_switch(GicState *s, Latency *latency) noexcept nogil:
     """Measure latencies from now on, or no longer (NULL). The general path measures, so no PE is plain meanwhile."""
     cdef u32 pe
@@ -117,7 +132,9 @@ def latency_start(Gic gic not None):
         raise MemoryError
     fresh.private_since = <u64 *>calloc(<size_t>gic.s.num_pe * PRIVATE_SLOTS, sizeof(u64))
     fresh.shared_since = <u64 *>calloc(SHARED_SLOTS, sizeof(u64))
-    if fresh.private_since == NULL or fresh.shared_since == NULL:
+    if gic.s.lpi != NULL:
+        fresh.lpi_since = <u64 *>calloc(<size_t>1 << gic.s.id_bits, sizeof(u64))
+    if fresh.private_since == NULL or fresh.shared_since == NULL or (gic.s.lpi != NULL and fresh.lpi_since == NULL):
         latency_free(fresh)
         raise MemoryError
     latency_replace(gic, fresh)

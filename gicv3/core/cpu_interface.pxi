@@ -33,6 +33,8 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
         return
     if intid >= FIRST_LPI:
         lpi_take(s, pe)
+        if s.latency != NULL:
+            latency_until(s, STAT_LPI, &s.latency.lpi_since[intid])
         pe_update(s, pe)
         return
     slot = shared_slot(s, intid)

@@ -40,7 +40,7 @@ cdef dict totals_of(Gic gic):
 
 
 cdef dict memory_use_of(GicState *s):
-    """Bytes of what state_alloc() gave."""
+    """Bytes of what state_alloc() gave, and latency_start()."""
     # records, notified, lists
     cdef size_t each = sizeof(PeState) + sizeof(PeCold) + sizeof(PeStats) + 1 + 3 * sizeof(u32)
     cdef size_t sets = ((s.num_pe + 63) // 64 + (s.num_pe + 4095) // 4096) * 8
@@ -51,4 +51,7 @@ cdef dict memory_use_of(GicState *s):
         per_pe += s.num_pe * (sizeof(LpiPe) + sizeof(u32))
     if s.its != NULL:
         fixed += s.num_its * sizeof(Its) + CACHE_PLACES * sizeof(ItsEntry) + WAITING_MSIS * sizeof(WaitingMsi)
+    if s.latency != NULL:
+        per_pe += s.num_pe * PRIVATE_SLOTS * sizeof(u64)
+        fixed += sizeof(Latency) + (SHARED_SLOTS + (<size_t>1 << s.id_bits if s.lpi != NULL else 0)) * sizeof(u64)
     return {"per_pe": per_pe / s.num_pe, "fixed": fixed}

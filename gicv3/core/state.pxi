@@ -68,6 +68,7 @@ cdef struct Latency:
     u64 now                      # the embedder's time
     u64 *private_since           # 1 + when a pending interrupt was raised, or 0: PRIVATE_SLOTS a PE
     u64 *shared_since
+    u64 *lpi_since               # by INTID, 1 << id_bits of them; NULL without LPIs
     u64 bins[4][65]
 
 cdef struct SharedWord:          # 32 SPIs
