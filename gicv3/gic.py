@@ -391,15 +391,18 @@ class GICv3(Gic):
         return Latency(self)
 
     def statistics(self) -> npt.NDArray[numpy.void]:
-        """What became of each PE's interrupts since construction: a copy, one record a PE.
+        """What became of each PE's interrupts since construction or `load`: a copy of one moment, one record a PE.
+
+        Resets and vCPUs that come and go change nothing; `rewind` brings back the counts of its save point.
 
         Returns
         -------
         Array of (num_pe,) records of uint64. ``raised``, ``acknowledged``, ``preempted`` and ``dropped`` have a column
         for SGIs, PPIs, SPIs and LPIs each; ``spurious`` is one number.
 
-        raised : it became pending: its wire rose, it was sent, or its pending bit was written. One that was pending
-            already is not counted again; an SPI counts for the PE it is routed to.
+        raised : it became pending: its wire rose, it was sent, its pending bit was written, or it was made
+            level-sensitive with its wire high. One that was pending already is not counted again; an SPI counts for
+            the PE it is routed to, an LPI that moves to another PE for both.
         acknowledged : by ICC_IAR0, ICC_IAR1 or ICC_NMIAR1.
         preempted : of the acknowledged, those that preempted an active interrupt.
         dropped : lost without a receiver: SGIs sent to an absent vCPU, SGIs and PPIs pending when a vCPU left, LPIs

@@ -86,6 +86,20 @@ def test_a_second_edge_merges_with_the_one_that_is_pending() -> None:
     assert rig.gic.statistics()["raised"].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
 
 
+@pytest.mark.parametrize(("intid", "pe", "kind"), [(20, 0, PPI), (1056, 0, PPI), (40, 1, SPI), (4096, 1, SPI)])
+def test_what_icfgr_makes_pending_is_raised_by_it(intid: int, pe: int, kind: int) -> None:
+    rig = ready(espis=32, eppis=32)
+    rig.prepare(intid, pe, edge=True)
+    rig.raise_(intid, pe=pe)
+    rig.edge(intid, False, pe)  # pending before and after
+    rig.edge(intid, True, pe)
+    assert rig.gic.statistics()["raised"][pe, kind] == 1
+    rig.write_bit("ICPENDR", intid, pe)
+    rig.edge(intid, False, pe)
+    assert rig.pending(intid, pe)
+    assert rig.gic.statistics()["raised"][pe, kind] == rig.gic.statistics()["raised"].sum() == 2
+
+
 def test_an_spi_that_leads_nowhere_is_counted_for_nobody() -> None:
     rig = ready()
     rig.gic.dist["GICD_IROUTER", 40] = 0xFF00
@@ -174,10 +188,31 @@ def test_what_is_pending_when_a_vcpu_leaves_is_dropped() -> None:
     assert rig.gic.statistics()["dropped"].tolist() == [[2, 3, 0, 0], [0, 0, 0, 0]]
 
 
+def test_levels_that_are_high_when_a_vcpu_leaves_are_dropped_and_edges_that_were_taken_are_not() -> None:
+    rig = ready(eppis=32)
+    for intid in (20, 21, 1056):
+        rig.raise_(intid)
+    rig.edge(22, True)
+    rig.raise_(22)
+    rig.write_bit("ICPENDR", 22)
+    rig.gic.set_cpustate(0, None, False)
+    assert rig.gic.statistics()["dropped"].tolist() == [[0, 3, 0, 0], [0, 0, 0, 0]]
+
+
+def test_statistics_are_a_copy_that_may_be_written() -> None:
+    rig = ready()
+    table = rig.gic.statistics()
+    table["raised"] = 7
+    rig.raise_(20)
+    assert (table["raised"] == 7).all()
+    assert rig.gic.statistics()["raised"].sum() == 1
+
+
 def test_statistics_outlive_a_reset_and_a_vcpu() -> None:
     rig = ready()
     rig.raise_(20)
     rig.iar()
+    rig.raise_(20, False)
     saved = rig.gic.save_pe(0)
     rig.gic.reset()
     rig.gic.set_cpustate(0, None, False)

@@ -190,6 +190,17 @@ cdef u64 gicd_bits_read(GicState *s, u32 kind, u32 word, bint secure) noexcept n
     return 0 if s.ds else w.grpmod
 
 
+cdef void spis_update(GicState *s, u32 word, u32 touched, u32 raised) noexcept nogil:
+    """Bring the touched SPIs of a word up to date, of which some became pending."""
+    cdef u32 slot
+    while touched:
+        slot = word * 32 + gic_ctz32(touched)
+        spi_update(s, slot)
+        if raised & touched & -touched:
+            stat_raised_spi(s, slot)
+        touched &= touched - 1
+
+
 cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secure) noexcept nogil:
     cdef SharedWord *w = &s.shared[word]
     cdef u32 touched
@@ -225,11 +236,7 @@ cdef void gicd_bits_write(GicState *s, u32 kind, u32 word, u32 value, bint secur
             w.active |= touched
         else:
             w.active &= ~touched
-    while touched:
-        spi_update(s, word * 32 + gic_ctz32(touched))
-        if raised & touched & -touched:
-            stat_raised_spi(s, word * 32 + gic_ctz32(touched))
-        touched &= touched - 1
+    spis_update(s, word, touched, raised)
 
 
 cdef u64 gicd_priority_read(GicState *s, u32 element, bint secure) noexcept nogil:
@@ -262,9 +269,7 @@ cdef void gicd_icfgr_write(GicState *s, u32 element, u32 value, bint secure) noe
     if s.strict_on:
         strict_icfgr(s, NO_PE, shared_intid(word * 32), touched, w.enable, w.latch | ((w.line | w.message) & ~w.edge))
     w.edge ^= touched
-    while touched:
-        spi_update(s, word * 32 + gic_ctz32(touched))
-        touched &= touched - 1
+    spis_update(s, word, touched, touched & (w.line | w.message) & ~(w.latch | w.edge))
 
 
 cdef u32 gicd_nsacr_valid(GicState *s, u32 element) noexcept nogil:

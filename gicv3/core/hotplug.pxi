@@ -70,6 +70,7 @@ cdef void pe_set_accessible(GicState *s, u32 pe, bint accessible) noexcept nogil
             stat_dropped(s, pe, STAT_SGI, pending & sgis)
             stat_dropped(s, pe, STAT_PPI, pending & ~sgis)
             h.line = 0
+        latency_forget_pe(s, pe)
         redist_reset_fields(s, &s.pe[pe])
         cpuif_reset_fields(s, &s.pe[pe])
         cpuif_default_context(s, &s.pe[pe])
@@ -80,6 +81,7 @@ cdef void gic_reset(GicState *s) noexcept nogil:
     """Reset of the Distributor and of every redistributor; CPU interfaces belong to their PEs' reset."""
     cdef u32 pe, slot
     trace_event(s, TRACE_RESET, NO_PE, INTID_NONE, 0)
+    latency_forget(s)
     dist_reset_fields(s)
     its_reset(s)
     lpi_reset(s)

@@ -110,24 +110,30 @@ cdef u64 gicr_bits_read(GicState *s, PeState *p, u32 kind, u32 word, bint secure
     return 0 if s.ds else h.grpmod
 
 
+cdef void private_raised(GicState *s, u32 pe, u32 word, u32 raised) noexcept nogil:
+    """Private interrupts of a word became pending by a write of their registers."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 slot, kind
+    while raised:
+        slot = word * 32 + gic_ctz32(raised)
+        kind = STAT_SGI if slot < NUM_SGI else STAT_PPI
+        stat_raised(s, p, pe, slot, kind)
+        trace_event(s, TRACE_PENDING, pe, private_intid(slot), 0)
+        raised &= raised - 1
+
+
 cdef void gicr_bits_write(GicState *s, u32 pe, u32 kind, u32 word, u32 value, bint secure) noexcept nogil:
     cdef PeState *p = &s.pe[pe]
     cdef PrivateHot *h = private_word(s, p, word)
     cdef u32 reach = gicr_reach(s, p, word, secure)
     cdef u32 touched = value & reach
-    cdef u32 pended, slot
     if kind == REG_ISENABLER:
         cold_of(s, p).enable[word] |= touched
     elif kind == REG_ICENABLER:
         cold_of(s, p).enable[word] &= ~touched
         gicr_wait(s, pe)
     elif kind == REG_ISPENDR:
-        pended = touched & ~(h.latch | (h.line & ~h.edge))
-        while pended:
-            slot = word * 32 + gic_ctz32(pended)
-            stat_raised(s, p, pe, slot, STAT_SGI if slot < NUM_SGI else STAT_PPI)
-            trace_event(s, TRACE_PENDING, pe, private_intid(slot), 0)
-            pended &= pended - 1
+        private_raised(s, pe, word, touched & ~(h.latch | (h.line & ~h.edge)))
         h.latch |= touched
     elif kind == REG_ICPENDR:
         h.latch &= ~touched
@@ -183,6 +189,7 @@ cdef void gicr_icfgr_write(GicState *s, u32 pe, u32 element, u32 value, bint sec
         strict_icfgr(s, pe, private_intid((element >> 1) * 32), changed, cold_of(s, p).enable[element >> 1],
                      h.latch | (h.line & ~h.edge))
     h.edge ^= changed
+    private_raised(s, pe, element >> 1, changed & h.line & ~(h.latch | h.edge))
     pe_update(s, pe)
 
 

@@ -92,6 +92,7 @@ cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
         pe_accessible_bit(s, index, p.flags & PE_ACCESSIBLE != 0)
         if s.cold[index].rwp_left or s.cold[index].uwp_left or s.cold[index].waker_left:
             pe_settling(s, index)
+        latency_forget_pe(s, index)
         pe_recompute(s, index)
         for i in range(saved.num_chosen):
             spi_return(s, saved.chosen[i], index)

@@ -170,6 +170,7 @@ cdef void point_return_rest(GicState *s, SavePoint point) noexcept nogil:
     if used > point.buckets:
         memset(&s.bucket[point.buckets], 0, (used - point.buckets) * sizeof(SpiBucket))
     point_copy(s, point, True)
+    latency_forget(s)
     for pe in range(s.num_pe):
         pe_show(s, pe, &s.pe[pe], (<PeState *>point.data)[pe].lines)
     if point.plain != s.plain_possible:      # a trace or latencies were started or stopped since

@@ -28,6 +28,19 @@ cdef void latency_until(GicState *s, u32 kind, u64 *since) noexcept nogil:
     since[0] = 0
 
 
+cdef void latency_forget(GicState *s) noexcept nogil:
+    """What is pending now became so by another way than a raise: it is left out, as what was pending at the start."""
+    if s.latency != NULL:
+        memset(s.latency.private_since, 0, s.num_pe * PRIVATE_SLOTS * sizeof(u64))
+        memset(s.latency.shared_since, 0, SHARED_SLOTS * sizeof(u64))
+
+
+cdef void latency_forget_pe(GicState *s, u32 pe) noexcept nogil:
+    """latency_forget() of the private interrupts of a PE."""
+    if s.latency != NULL:
+        memset(&s.latency.private_since[pe * PRIVATE_SLOTS], 0, PRIVATE_SLOTS * sizeof(u64))
+
+
 cdef void stat_raised_rare(GicState *s, u32 pe, u32 slot, u32 kind) noexcept nogil:
     """What stat_raised() does once in 2**32 times, or while latencies are measured: then no PE is plain."""
     if s.pe[pe].raised[kind] == 0:
