@@ -45,6 +45,8 @@ def feed(*chunks, limit=1000):
         (b'{"a": "b\n{}', ["JSON parse error, stray byte", {}]),
         (b'{"a": "b\xff skipped\n{}', ["JSON parse error, stray byte", {}]),
         (b'{"half": \xff\n{}', ["JSON parse error, stray byte", {}]),
+        (b'{\n"over":\nlines\n, "a": \xff skipped\n{}', ["JSON parse error, stray byte", {}]),
+        (b'{\n"over":\nlines} skipped\n{}', ["JSON parse error, expecting value", {}]),
         (b"\xff\n{}", ["JSON parse error, invalid UTF-8", {}]),
         (b'{"a": "\xc3"}\n{}', ["JSON parse error, invalid UTF-8", {}]),
         (b'{"a": 1, "a": 2}\n{}', ["JSON parse error, duplicate key", {}]),
