@@ -324,6 +324,18 @@ async def test_quit_replies_and_is_told_to_who_waits(machine, tmp_path):
 
 
 @in_loop
+async def test_a_server_that_closes_with_clients_ends_quietly(machine, tmp_path):
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with serving(machine, tmp_path / "qmp") as (server, client):
+        await client.execute("query-status")
+        await server.close()
+        assert await client.reader.read() == b""
+        await server.close()  # once more does no harm
+    assert complaints == []
+
+
+@in_loop
 async def test_the_object_tree_shows_vcpus_and_the_gic(machine, tmp_path):
     async with serving(machine, tmp_path / "qmp") as (_, client):
         await client.execute("device_add", driver=A57, id="two", core_id=2)

@@ -16,7 +16,7 @@ from gicv3.errors import ConfigError
 from gicv3.machine import VirtMachine
 from gicv3.qmp import QmpServer, StandInGuest
 from gicv3.qmp.schema import COMMANDS
-from gicv3.qmp.wire import MAX_NESTING, Framer, Malformed
+from gicv3.qmp.wire import MAX_DIGITS, MAX_NESTING, Framer, Malformed
 
 FUZZ_MESSAGES = int(os.environ.get("GICV3_QMP_FUZZ", "500"))
 """Messages of the fuzz test; docs/qmp.md has the command of the long run."""
@@ -65,6 +65,7 @@ def feed(*chunks, limit=1000):
         (b'["' + b"a" * 997 + b'"]\n{}', ["JSON token size limit exceeded", {}]),
         (b'["' + b"a" * 5000 + b"\n{}", ["JSON parse error, stray byte", {}]),
         (b"a" * 5000 + b"\n{}", ["JSON token size limit exceeded", {}]),
+        (b" " * 5000 + b"{}", [{}]),
     ],
 )
 def test_values_are_the_same_however_the_bytes_come(data, values):
@@ -75,6 +76,11 @@ def test_values_are_the_same_however_the_bytes_come(data, values):
     if len(data) < 2000:
         for cut in range(len(data)):
             assert feed(data[:cut], data[cut:]) == values
+
+
+def test_an_integer_has_at_most_a_thousand_digits():
+    longest, longer = (b"[" + b"9" * digits + b"]\n" for digits in (MAX_DIGITS, MAX_DIGITS + 1))
+    assert feed(longest, longer, limit=2000) == [[10**MAX_DIGITS - 1], "JSON parse error, number out of range"]
 
 
 @given(st.binary(max_size=200), st.integers(1, 20))
