@@ -111,7 +111,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "lpi-slow": {**SLOW, "id_bits": 15, "work_budget": 1},
     "its-slow": {**SLOW, "its": 1, "id_bits": 16, "work_budget": 3},
-    "its-slow-20": {**SLOW, "its": 2, "id_bits": 20, "work_budget": 64, "its_errors": "stall"},
+    "its-slow-stall": {**SLOW, "its": 2, "id_bits": 17, "work_budget": 20, "its_errors": "stall"},
     "largest": {**LARGEST, "cpus": 5},
     "largest-p8": {**LARGEST, "cpus": 3, "priority_bits": 8, "tie": "highest", "strict": True},
     "largest-ds0": {**LARGEST, "affinities": SPARSE[:4], "security": True, "el2": True, "settle_steps": 2},

@@ -366,7 +366,12 @@ class ItsGenerator(Generator):
         ops = [self.rd(0x40, intid, pe) for intid in self.lpis if self.config.direct_lpi and rng.random() < 0.7]
         ops += [self.rd(0, 0, pe, 4), self.rd(0, 1, pe, 4)]
         for _ in range(rng.choice((1, 2, 3))):
-            ops += self.step_direct() if not self.config.its or rng.random() < 0.5 else self.step_commands()
+            if not self.config.its or rng.random() < 0.4:
+                ops += self.step_direct()
+            elif rng.random() < 0.6:
+                ops += self.step_commands()
+            else:
+                ops.append(Op("commands", (self.its(), ((0x0E, 0, self.rdbase(pe), self.rdbase(self.pe())),))))
         return [*ops, self.rd(0, 0, pe, 4), self.rd(0, 1, pe, 4)] if rng.random() < 0.2 else ops
 
     def step_its_register(self) -> list[Op]:
