@@ -234,7 +234,8 @@ class Pair(ModelRun):
         core: Any = self.on_core(op)
         model: Any = self.on_model(op)
         if op.call == "totals" and self.model.config.work_budget < 1 << 17:
-            core["lpi_table_faults"] = model["lpi_table_faults"]  # how often a table is read is not the model's business
+            for name in ("lpi_table_faults", "lpi_lost"):  # how far a table was read is not the model's business
+                core[name] = model[name]
         if begins or op.call == "memory_write":
             self.expected = self.model.lines()
             return None
