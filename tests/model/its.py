@@ -121,8 +121,8 @@ class Its(Lpis):
         first, second = divmod(number, page // size)
         if (first + 1) * 8 > room:
             raise CommandError(reason)
-        level1 = self.memory.read64(base + 8 * first)
-        if level1 is None or not level1 & VALID:
+        level1 = self.entry(its, base + 8 * first, reason)
+        if not level1 & VALID:
             raise CommandError(reason)
         return (bits(level1, 51, page_bits) << page_bits) + second * size
 
