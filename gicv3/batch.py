@@ -45,7 +45,9 @@ class Batch:
     are read in place, whatever their integer type, byte order and stride. A boolean is any integer, 0 for False.
 
     Raises, from every method: `BatchError` for a bad element, naming its index; the elements before it are done, those
-    after it are not. `ConfigError` when lengths differ, TypeError for what are no integers; nothing is done then.
+    after it are not. `ConfigError` when lengths differ, TypeError for what are no integers; nothing is done then. What
+    `on_line` raises comes out with what the elements gave as its ``batch_results``: as `BatchError.results`, a tuple of
+    the method's arrays.
 
     Thread safety: a batch holds the GIC's lock and releases the GIL, so batches of different GICs run at once.
     """
@@ -92,6 +94,7 @@ class Batch:
         ----------
         pes : PE index, 0..num_pe-1.
         regs : `SysReg` members, their ints or their names; or one register for all, also as (op0, op1, CRn, CRm, op2).
+            A tuple of five numbers is always such parts: give five encodings as a list.
         values : what is written, 0..2**64-1; not looked at for a read.
         writes : which elements write. None: all of them if `values` are given, else none.
 
@@ -160,8 +163,13 @@ class Batch:
         done, wrong = run_batch(self._gic, kind, group, inputs, results)
         error = None
         if wrong is not None:
-            error = BatchError(f"element {done}: {wrong}", done, tuple(result[:done] for result in results))
-        finish_batch(self._gic, error)
+            results = tuple(result[:done] for result in results)
+            error = BatchError(f"element {done}: {wrong}", done, results)
+        try:
+            finish_batch(self._gic, error)
+        except BaseException as raised:  # what was acknowledged can be learned nowhere else
+            raised.batch_results = results  # type: ignore[attr-defined]
+            raise
         return results
 
 
@@ -192,10 +200,15 @@ def _group(group: int) -> int:
 
 def _integers(name: str, column: Integers) -> npt.NDArray[Any]:
     """A column as an array, without a copy if it is one already."""
-    array = numpy.asarray(column)
+    if isinstance(column, numpy.ma.MaskedArray):
+        raise TypeError(f"{name} must be integers, got a masked array: give its compressed()")
+    try:
+        array = numpy.asarray(column)
+    except ValueError:
+        raise ConfigError(f"{name} must be of one dimension, got rows of different lengths: {column}") from None
     if array.dtype.kind in "bui":
         return array
-    if isinstance(column, numpy.ndarray) and array.size:
+    if isinstance(column, numpy.ndarray):
         raise TypeError(f"{name} must be integers, got an array of {array.dtype}")
     if not array.size:
         return array.astype(numpy.uint8)  # an empty list has no type of its own

@@ -332,7 +332,11 @@ def test_the_largest_of_64_bits_is_not_minus_one() -> None:
         rig.gic.batch.ack_eoi(numpy.array([(1 << 64) - 1], numpy.uint64))
 
 
-@pytest.mark.parametrize("bad", [[0.0], numpy.array([1.5]), ["0"], [None], numpy.array([0], "M8[s]"), 0.5])
+NO_INTEGERS = [[0.0], numpy.array([1.5]), ["0"], [None], numpy.array([0], "M8[s]"), 0.5, numpy.array([0], object),
+               numpy.array([]), numpy.array([], "U1"), numpy.ma.array([1], mask=[False])]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", NO_INTEGERS)
 def test_what_is_no_integer_is_refused_before_anything_happens(bad: Any) -> None:
     rig = ready()
     before = rig.gic.state_digest()
@@ -351,6 +355,7 @@ REFUSED: dict[str, Callable[[GICv3], Any]] = {
     "65 bits, alone": lambda gic: gic.batch.sysregs([0], "ICC_PMR_EL1", 1 << 64),
     "no type for both": lambda gic: gic.batch.sysregs([0, 0], "ICC_PMR_EL1", [-1, (1 << 64) - 1]),
     "parts": lambda gic: gic.batch.sysregs([0], (4, 0, 0, 0, 0)),
+    "five encodings in a tuple": lambda gic: gic.batch.sysregs([0] * 5, (0xC230,) * 5),
 }
 
 
@@ -363,6 +368,15 @@ def test_what_does_not_fit_together_is_refused_before_anything_happens(name: str
         REFUSED[name](gic)
     assert not isinstance(caught.value, BatchError)
     assert gic.state_digest() == before
+
+
+def test_rows_of_different_lengths_are_refused_by_the_name_of_their_column() -> None:
+    with pytest.raises(ConfigError, match=r"^pes must be of one dimension, got rows of different lengths: \[\[1\], "):
+        ready().gic.batch.ack_eoi([[1], [2, 3]])
+
+
+def test_five_encodings_go_as_a_list() -> None:
+    assert ready().gic.batch.sysregs(0, [int(SysReg.ICC_PMR_EL1)] * 5).values.tolist() == [0xF8] * 5
 
 
 # --- callbacks
@@ -402,6 +416,28 @@ def test_a_bad_element_and_a_callback_that_raises_are_both_reported() -> None:
         rig.gic.batch.set_lines(20, [0, 4], 1)
     assert [type(error) for error in caught.value.exceptions] == [BatchError, LookupError]
     assert rig.gic.line(0) == Line.IRQ
+    with pytest.raises(ExceptionGroup) as caught:
+        rig.gic.batch.sysregs([1, 0, 2, 4], "ICC_IAR1_EL1")
+    values, _ = caught.value.batch_results  # type: ignore[attr-defined]
+    assert values.tolist() == [SPURIOUS, 20, SPURIOUS]
+
+
+def test_what_was_acknowledged_comes_out_with_what_a_callback_raises() -> None:
+    rig = ready(1000)
+    pes = numpy.arange(1000)
+    rig.gic.batch.set_lines(20, pes[::2], 1)
+
+    def fail(pe: int, *change: object) -> None:
+        if pe == 500:
+            raise LookupError("mine")
+
+    rig.gic.on_line = fail
+    with pytest.raises(LookupError) as caught:
+        rig.gic.batch.sysregs(pes, "ICC_IAR1_EL1")
+    values, codes = caught.value.batch_results  # type: ignore[attr-defined]
+    assert values.tolist() == [20, SPURIOUS] * 500
+    assert codes.tolist() == [0] * 1000
+    assert rig.gic.statistics()["acknowledged"].sum() == 500
 
 
 def test_a_callback_that_raises_alone_is_raised_as_it_is() -> None:
