@@ -15,7 +15,7 @@ from unicorn_rig import CODE, IRQ_EL1H, OFF, SECOND, VECTORS, boot, peek, put, x
 
 from gicv3 import ConfigError, GicError
 from gicv3.machine import VirtMachine
-from gicv3.unicorn import CPU_MODELS, Stop, UnicornError, UnicornMachine, layout
+from gicv3.unicorn import CPU_MODELS, Stop, UnicornError, UnicornMachine, layout, native
 
 pytestmark = pytest.mark.guest
 
@@ -156,56 +156,65 @@ def test_what_a_callback_raises_comes_out_of_run() -> None:
         engine.run()
 
 
-@pytest.mark.parametrize("call", [
-    lambda engine: engine.run(10),
-    lambda engine: engine.boot(),
-    lambda engine: engine.cpu(0).detach(),
-], ids=["run", "boot", "detach"])
-def test_what_would_pull_the_guest_from_under_a_callback_is_refused(call: Callable[[UnicornMachine], object]) -> None:
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda engine: engine.run(10), "this UnicornMachine runs already"),
+        (UnicornMachine.close, "this UnicornMachine runs, and cannot be closed"),
+        (UnicornMachine.boot, "this UnicornMachine runs, and cannot be booted by a callback"),
+        (UnicornMachine.flush_code, "this UnicornMachine runs, and cannot be flushed by a callback"),
+        (lambda engine: engine.cpu(0).detach(), "vCPU 0 is part of a machine, and cannot be detached"),
+    ],
+    ids=["run", "close", "boot", "flush_code", "detach"],
+)
+def test_what_would_pull_the_guest_from_under_a_callback_is_refused(
+    call: Callable[[UnicornMachine], object], text: str
+) -> None:
     refused = []
 
     def output(data: bytes) -> None:
-        with pytest.raises(GicError) as caught:
+        with pytest.raises(GicError, match=text):
             call(engine)
-        refused.append(str(caught.value))
+        refused.append(data)
 
     with boot(HELLO + OFF, output=output) as engine:
         assert engine.run() is Stop.OFF
-        assert len(refused) == 2
-        assert all("run" in text for text in refused)
+        assert refused == [b"h", b"i"]
+        assert engine.instructions == engine.clock == 8
 
 
-def test_run_is_refused_to_an_action_and_boot_is_not() -> None:
+@pytest.mark.parametrize("call", [UnicornMachine.run, UnicornMachine.boot, UnicornMachine.flush_code])
+def test_what_needs_its_vcpus_is_refused_when_closed(call: Callable[[UnicornMachine], object]) -> None:
+    engine = boot(OFF)
+    engine.close()
+    memory = bytes(engine.memory)
+    with pytest.raises(GicError, match="this UnicornMachine is closed"):
+        call(engine)
+    assert engine.memory == memory
+
+
+def test_a_vcpu_cannot_be_detached_from_its_machine() -> None:
+    with boot(OFF) as engine:
+        with pytest.raises(GicError, match="vCPU 0 is part of a machine"):
+            engine.cpu(0).detach()
+        assert engine.run() is Stop.OFF
+
+
+def test_what_unicorn_refuses_when_a_vcpu_is_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native.Hooks, "mmio", lambda *arguments: native.check(1, "map it"))
+    with pytest.raises(UnicornError, match="Unicorn cannot map it"):
+        boot(OFF)
+
+
+def test_run_and_close_are_refused_to_an_action_and_boot_is_not() -> None:
     with boot(HELLO + OFF) as engine:
-        engine.post(lambda: engine.run(10))
-        with pytest.raises(GicError, match="runs already"):
-            engine.run()
+        for action in (lambda: engine.run(10), engine.close):
+            engine.post(action)
+            with pytest.raises(GicError, match="this UnicornMachine runs"):
+                engine.run()
         assert engine.run() is Stop.OFF
         engine.post(engine.boot)
         assert engine.run() is Stop.OFF
-
-
-LETTERS = words("""
-    d2a12001  movz x1, #0x0900, lsl #16
-    b9000021  loop: str w1, [x1]
-    17ffffff  b loop
-""")
-
-
-@pytest.mark.parametrize("letters", [1, 2, 3, 4])
-def test_a_callback_may_close_the_engine_and_no_vcpu_runs_any_further(letters: int) -> None:
-    sent = bytearray()
-
-    def output(data: bytes) -> None:
-        sent.extend(data)
-        if len(sent) == letters:
-            engine.close()
-
-    engine = boot(LETTERS, cpus=2, quantum=2, output=output)
-    engine.machine.power_on(engine.machine.cpus[1], engine.entry)
-    engine.run(1000)
-    assert engine.closed
-    assert len(sent) == letters
 
 
 TWO_READS = words("""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as reg
 
+from gicv3.errors import GicError
 from gicv3.timer import TimerReg
 from gicv3.unicorn import _native, known, layout, native
 from gicv3.unicorn.port import ID_AA64PFR0_EL1, PFR0_GIC, UnicornPort
@@ -73,7 +74,11 @@ class GuestCpu(UnicornPort, _native.Core):
         return _TIMERS
 
     def detach(self) -> None:
-        """Let go of the Uc, which then closes."""
+        """Refused. Raises: GicError; a vCPU leaves its machine by an unplug."""
+        raise GicError(f"vCPU {self.pe} is part of a machine, and cannot be detached: unplug it")
+
+    def release(self) -> None:
+        """Let go of the Uc, which then closes; for the machine when the vCPU is unplugged."""
         super().detach()
         del self._cold
 

@@ -177,7 +177,12 @@ class UnicornMachine(_native.Turns, Unique):
         return not self._finalizer.alive
 
     def close(self) -> None:
-        """Let go of the machine and close every Uc; the RAM stays readable. Safe to repeat."""
+        """Let go of the machine and close every Uc; the RAM stays readable. Safe to repeat.
+
+        Raises: GicError while it runs.
+        """
+        if self._running:
+            raise GicError("this UnicornMachine runs, and cannot be closed: stop() it, and close it after run()")
         try:
             self._finalizer()
         finally:
@@ -199,16 +204,16 @@ class UnicornMachine(_native.Turns, Unique):
     def boot(self) -> None:
         """Load the image again and start the boot vCPU, after the guest has asked for a reset or been switched off.
 
-        Raises: GicError from a callback while a vCPU runs; a posted action may call it.
+        Raises: GicError when closed, and from a callback while a vCPU runs; a posted action may call it.
         """
-        if any(cpu.running for cpu in self._cpus.values()):
-            raise GicError("this UnicornMachine runs, and cannot be booted by a callback: post() it")
+        self._check_between_turns("booted")
         if self.halted is Stop.OFF:
             self.machine.reset()
         self._start()
 
     def flush_code(self) -> None:
-        """Make every vCPU see code that the host has written into `memory`."""
+        """Make every vCPU see code that the host has written into `memory`. Raises: GicError, as `boot`."""
+        self._check_between_turns("flushed")
         for cpu in self._cpus.values():
             cpu.flush(code=True, translations=False)
 
@@ -281,6 +286,12 @@ class UnicornMachine(_native.Turns, Unique):
         """Take over what the host may have changed: the vCPUs' power and the offset of their counters."""
         for cpu in self._cpus.values():
             cpu.power = POWER[cpu.vcpu.power_state]
+    def _check_between_turns(self, what: str) -> None:
+        if self.closed:
+            raise GicError("this UnicornMachine is closed")
+        if any(cpu.running for cpu in self._cpus.values()):
+            raise GicError(f"this UnicornMachine runs, and cannot be {what} by a callback: post() it")
+
             cpu.set_offset(cpu.vcpu.timer.cntvoff if cpu.vcpu.has_timer else 0)
 
     def _start(self) -> None:
@@ -320,9 +331,9 @@ class UnicornMachine(_native.Turns, Unique):
             cpu.power = OFF
             if cpu.running:
                 # It has taken itself away: its Uc can go only when that has come back.
-                self.post(cpu.detach)
+                self.post(cpu.release)
             else:
-                cpu.detach()
+                cpu.release()
 
     def _reorder(self) -> None:
         self.set_cores(self._cpus[index] for index in sorted(self._cpus))

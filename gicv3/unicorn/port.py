@@ -68,7 +68,7 @@ class UnicornPort(_native.Port, Unique):
             if mmio:
                 self._map_gic()
         except native.UnicornError:
-            self.detach()
+            self._hooks.close()
             raise
 
     def _constants(self) -> Mapping[native.Encoding, int]:
