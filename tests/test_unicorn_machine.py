@@ -351,6 +351,15 @@ def test_engine_can_be_collected_while_its_machine_stays() -> None:
     ("options", "text"),
     [
         ({"quantum": 0}, r"quantum must be in 1\.\..*got 0"),
+        ({"tcg_buffer": (1 << 20) - 1}, r"tcg_buffer must be in 0x100000\.\.0x80000000, got 0xfffff"),
+        ({"tcg_buffer": (1 << 31) + 1}, "tcg_buffer must be in .* got 0x80000001"),
+        ({"x0": -1}, r"x0 must be in 0x0\.\.0xffffffffffffffff, got -0x1"),
+        ({"x0": 1 << 64}, "x0 must be in .* got 0x10000000000000000"),
+        ({"entry": -4}, r"entry must be in 0x0\.\.0xffffffffffffffff, got -0x4"),
+        ({"entry": 1 << 64}, "entry must be in .* got 0x10000000000000000"),
+        ({"entry": 0x4020_0002}, "entry must be a multiple of 4, got 0x40200002"),
+        ({"semihosting": "x"}, "semihosting must be True or False, got 'x'"),
+        ({"uart_on": 2}, "uart_on must be True or False, got 2"),
         ({"clock": "sun"}, "clock must be one of instructions, host, got 'sun'"),
         ({"load_address": 0x3FFF_FFFF}, "not within the RAM"),
         ({"load_address": 0x4800_0000}, "not within the RAM"),
@@ -361,6 +370,18 @@ def test_engine_can_be_collected_while_its_machine_stays() -> None:
 def test_impossible_options_are_refused(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         UnicornMachine(VirtMachine(cpus=1), image=OFF, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["quantum", "load_address", "entry", "x0", "tcg_buffer"])
+def test_an_option_that_is_no_integer_is_refused_by_name(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be an integer, got 4096.0"):
+        UnicornMachine(VirtMachine(cpus=1), image=OFF, **{name: 4096.0})  # type: ignore[arg-type]
+
+
+def test_options_at_their_limits_are_taken() -> None:
+    with boot(OFF, x0=(1 << 64) - 1, entry=(1 << 64) - 4, tcg_buffer=1 << 20) as engine:
+        assert x(engine, 0) == (1 << 64) - 1
+        assert engine.cpu(0).pc == (1 << 64) - 4
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from math import ceil
-from operator import index as as_index
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any
 
 from unicorn import arm64_const
 
+from gicv3.arguments import integer, switch
 from gicv3.association import CPUHotplugInfo
 from gicv3.errors import ConfigError, GicError
 from gicv3.machine import SPI, Region, VirtMachine
@@ -32,6 +32,8 @@ from gicv3.vcpu import PowerState, Unique, Vcpu
 
 PAGE = 4096
 MAX_QUANTUM = 1 << 31
+TCG_BUFFER = 1 << 20, 1 << 31
+"""Least and most bytes that Unicorn uses, which says nothing of other numbers."""
 CPU_MODELS = {
     "cortex-a53": arm64_const.UC_CPU_ARM64_A53,
     "cortex-a57": arm64_const.UC_CPU_ARM64_A57,
@@ -80,7 +82,7 @@ class UnicornMachine(_native.Turns, Unique):
     "instructions" or "host"; `seconds`, the RTC's time, by default that of the host at the start and then the guest's;
     `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest;
     `uart_on`, whether the UART is switched on at the start, as firmware leaves it; `output`,
-    called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU.
+    called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU, 2**20..2**31.
     Raises: ConfigError, also when another one drives `machine`; UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
     """
@@ -109,12 +111,18 @@ class UnicornMachine(_native.Turns, Unique):
             raise ConfigError("machine must be without virtualization: guests run at EL1 and EL0")
         if machine in _driven:
             raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
-        if not 1 <= as_index(quantum) <= MAX_QUANTUM:
+        if not 1 <= integer("quantum", quantum) <= MAX_QUANTUM:
             raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
         if clock not in CLOCKS:
             raise ConfigError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
         if cpu_model not in CPU_MODELS:
             raise ConfigError(f"cpu_model must be one of {', '.join(CPU_MODELS)}, got {cpu_model!r}")
+        load_address = integer("load_address", load_address)
+        self.entry = load_address if entry is None else _within("entry", entry, 0, END)
+        self.x0 = _within("x0", x0, 0, END)
+        self.tcg_buffer = _within("tcg_buffer", tcg_buffer, *TCG_BUFFER)
+        self.uart_on = switch("uart_on", uart_on)
+        semihosting = switch("semihosting", semihosting)
         self.ram_base, size = machine.memory_map["RAM"]
         self.ram_size = -(-size // PAGE) * PAGE
         """Bytes of RAM: the machine's, in whole pages."""
@@ -126,14 +134,10 @@ class UnicornMachine(_native.Turns, Unique):
                     f"the image of {len(data):#x} bytes at {address:#x} is not within the RAM of "
                     f"{self.ram_size:#x} bytes at {self.ram_base:#x}"
                 )
-        self.entry = load_address if entry is None else entry
         if self.entry % 4:
             raise ConfigError(f"entry must be a multiple of 4, got {self.entry:#x}")
         self.machine, self.gic, self.timers = machine, machine.gic, machine.timers
-        self.x0 = x0
         self.cpu_model = CPU_MODELS[cpu_model]
-        self.tcg_buffer = tcg_buffer
-        self.uart_on = uart_on
         self.layout = layout.probe(self.cpu_model)
         self.halted: Stop | None = None
         """OFF or RESET once the guest has asked for it."""
@@ -243,7 +247,7 @@ class UnicornMachine(_native.Turns, Unique):
             raise GicError("this UnicornMachine is closed")
         if self._running:
             raise GicError("this UnicornMachine runs already")
-        if ticks is not None and as_index(ticks) < 1:
+        if ticks is not None and integer("ticks", ticks) < 1:
             raise ConfigError(f"ticks must be at least 1, got {ticks}")
         end = END if ticks is None else min(self.clock + ticks, END)
         self._running = True
@@ -282,16 +286,16 @@ class UnicornMachine(_native.Turns, Unique):
         with self._event:
             self._event.wait_for(lambda: self._posted or self._stop_requested, seconds)
 
-    def _look(self) -> None:
-        """Take over what the host may have changed: the vCPUs' power and the offset of their counters."""
-        for cpu in self._cpus.values():
-            cpu.power = POWER[cpu.vcpu.power_state]
     def _check_between_turns(self, what: str) -> None:
         if self.closed:
             raise GicError("this UnicornMachine is closed")
         if any(cpu.running for cpu in self._cpus.values()):
             raise GicError(f"this UnicornMachine runs, and cannot be {what} by a callback: post() it")
 
+    def _look(self) -> None:
+        """Take over what the host may have changed: the vCPUs' power and the offset of their counters."""
+        for cpu in self._cpus.values():
+            cpu.power = POWER[cpu.vcpu.power_state]
             cpu.set_offset(cpu.vcpu.timer.cntvoff if cpu.vcpu.has_timer else 0)
 
     def _start(self) -> None:
@@ -370,6 +374,13 @@ class _Noticed:
     def write(self, offset: int, value: int, size: int) -> None:
         self._write(offset, value, size)
         self._after()
+
+
+def _within(name: str, value: int, least: int, most: int) -> int:
+    number = integer(name, value)
+    if not least <= number <= most:
+        raise ConfigError(f"{name} must be in {least:#x}..{most:#x}, got {number:#x}")
+    return number
 
 
 def _line(machine: VirtMachine, device: str) -> Callable[[bool], None]:
