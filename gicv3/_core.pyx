@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, wraparound=False, binding=False
-# cython: embedsignature=True, embedsignature.format=clinic
+# cython: embedsignature=True, embedsignature.format=clinic, auto_pickle=False
 """The GICv3 core: state in contiguous arrays, affinity lookup, registers and the delivery path.
 
 This file is the umbrella of one extension: the parts under core/ are included below, each depending only on those
@@ -858,9 +858,10 @@ cdef class Gic:
         saved_guard(self)
         if point is None:
             point = SavePoint.__new__(SavePoint)
-        point.config = self.config
+        point.config = None      # of no use while there is no memory for it
         if not point_take(self, point):
             raise MemoryError
+        point.config = self.config
         return point
 
     def rewind(self, SavePoint point not None):

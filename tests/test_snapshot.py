@@ -20,7 +20,7 @@ from model.configs import CONFIGS, COST
 from model.runner import ModelRun, build_program
 from rig import Rig
 
-from gicv3 import ConfigError, Frame, GICv3, GICv3Config, Line, SnapshotError, snapshot
+from gicv3 import ConfigError, Frame, GICv3, GICv3Config, Line, SnapshotError, _core, snapshot
 
 DATA = Path(__file__).parent / "data"
 FRAMES = {"GICD": Frame.GICD, "RD": Frame.RD, "SGI": Frame.SGI, "GICM": Frame.GICM}
@@ -369,6 +369,47 @@ def test_a_save_point_can_be_filled_anew() -> None:
     rig.raise_(41, False)
     rig.gic.rewind(point)
     assert rig.gic.save() == data
+
+
+SHORT_OF_MEMORY = """
+import resource
+from gicv3 import ConfigError, GICv3, GICv3Config
+small, large = GICv3(GICv3Config(cpus=1)), GICv3(GICv3Config(cpus=65536))
+point, before = small.savepoint(), small.state_digest()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
+for attempt in (lambda: large.savepoint(point), lambda: large.rewind(point), lambda: small.rewind(point)):
+    try:
+        attempt()
+    except (ConfigError, MemoryError) as error:
+        print(type(error).__name__)
+assert small.state_digest() == before
+small.rewind(small.savepoint(point))
+"""
+
+
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer takes all address space")
+def test_a_save_point_that_found_no_memory_is_of_no_use_until_it_is_filled() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(snapshot.__file__).parent.parent)}
+    command = [sys.executable, "-c", SHORT_OF_MEMORY]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["MemoryError", "ConfigError", "ConfigError"]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_save_point_and_a_saved_pe_cannot_be_copied(duplicate: Callable[[object], object]) -> None:
+    gic = GICv3(GICv3Config(cpus=1))
+    for value in (gic.savepoint(), gic.save_pe(0)):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            duplicate(value)
+
+
+def test_no_compiled_class_is_copied_field_by_field() -> None:
+    modules = [_core, pytest.importorskip("gicv3.unicorn._native")]
+    classes = [value for module in modules for value in vars(module).values()
+               if isinstance(value, type) and value.__module__ == module.__name__ and value is not Line]
+    assert {GICv3.__base__, type(GICv3(GICv3Config(cpus=1)).savepoint())} < set(classes)
+    assert [cls for cls in classes if cls.__reduce__ is not object.__reduce__] == []
 
 
 # --- hostile data

@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True, wraparound=False, embedsignature=False, binding=False
+# cython: language_level=3, cdivision=True, wraparound=False, embedsignature=False, binding=False, auto_pickle=False
 """The callbacks that Unicorn calls, and the loop that calls Unicorn: no Python between a guest and its GIC.
 
 Nothing is linked: `native.py` hands over the addresses of the functions of the Unicorn library that Python has loaded.
