@@ -259,7 +259,7 @@ cdef class Gic:
             return
         while drain_take(self, &changes):
             for i in range(changes.count):
-                drain_tell(&changes, i)
+                drain_tell(self, &changes, i)
             drain_free(&changes)
 
     cdef void c_on_lines(self, lines_callback callback, void *opaque) noexcept nogil:

@@ -102,10 +102,10 @@ def from_json(config: bytes | str) -> GICv3:
     """
     try:
         fields = json.loads(config)
-    except ValueError as error:
-        raise ConfigError(f"config must be a JSON object, got {config!r}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config must be a JSON object, got {config!r:.80}: {error}") from None
     if not isinstance(fields, dict):
-        raise ConfigError(f"config must be a JSON object, got {config!r}")
+        raise ConfigError(f"config must be a JSON object, got {config!r:.80}")
     unknown = sorted(fields.keys() - GICv3Config.__dataclass_fields__.keys())
     if unknown:
         raise ConfigError(f"config has fields that GICv3Config has not: {', '.join(unknown)}")

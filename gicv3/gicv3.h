@@ -31,7 +31,8 @@ enum { GICV3_VALUE, GICV3_UNDEFINED, GICV3_TRAP_EL2, GICV3_TRAP_EL3, GICV3_VIRTU
 
 typedef struct gicv3_handle gicv3_handle;
 
-/* The lines of PE `pe` are now `lines`. Runs without the GIC's lock; it may call any function of the API. */
+/* The lines of PE `pe` are now `lines`. Runs without the GIC's lock; it may call any function of the API, on_lines()
+ * too, but must not release() the last reference to the GIC. */
 typedef void (*gicv3_lines)(void *opaque, uint32_t pe, uint8_t lines);
 
 /* In which state a PE executes: see GICv3.set_context */
@@ -83,8 +84,8 @@ typedef struct gicv3_api {
     void (*step)(gicv3_handle *gic, uint32_t steps);                             /* GICv3Config.settle_steps */
     void (*trace_time)(gicv3_handle *gic, uint64_t now);                         /* of the trace's next events */
 
-    /* Guest memory for the tables of LPIs and ITSs: `data` stays valid until unmap_memory() or the end of the GIC. 0, and nothing mapped, when the range
-     * is empty, ends beyond 52 bits, overlaps another, or 64 regions are mapped */
+    /* Guest memory for the tables of LPIs and ITSs: `data` stays valid until unmap_memory() or the end of the GIC. 0,
+     * and nothing mapped, when the range is empty, ends beyond 52 bits, overlaps another, or 64 regions are mapped */
     int (*map_memory)(gicv3_handle *gic, uint64_t address, void *data, uint64_t size, int writable);
     void (*unmap_memory)(gicv3_handle *gic, uint64_t address);                   /* what map_memory() mapped there */
     /* An MSI: what a write of `event` to GITS_TRANSLATER of ITS `its` does that comes from DeviceID `device` */
@@ -97,7 +98,8 @@ static inline const gicv3_api *gicv3_import(void)
 {
     const gicv3_api *api = (const gicv3_api *)PyCapsule_Import(GICV3_API_CAPSULE, 0);
     if (api != NULL && (api->version != GICV3_API_VERSION || api->size < sizeof(gicv3_api))) {
-        PyErr_Format(PyExc_ImportError, "gicv3.h is of API version %d with %zu bytes, the installed gicv3 of %u with %u",
+        PyErr_Format(PyExc_ImportError,
+                     "gicv3.h is of API version %d with %zu bytes, the installed gicv3 of %u with %u",
                      GICV3_API_VERSION, sizeof(gicv3_api), api->version, api->size);
         return NULL;
     }

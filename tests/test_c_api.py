@@ -276,6 +276,53 @@ def test_more_changes_than_fit_the_stack_are_all_told_in_order(plain: ctypes.CDL
     plain.plain_ignore(handle(gic))
 
 
+@pytest.mark.parametrize("successor", [False, True])
+def test_a_callback_that_is_taken_away_inside_itself_is_told_no_more(successor: bool) -> None:
+    cpus = 40
+    gic = ready(cpus)
+    told: list[str] = []
+
+    @capi.Lines
+    def second(opaque: int, pe: int, lines: int) -> None:
+        told.append(f"second {opaque} {pe} {lines}")
+
+    @capi.Lines
+    def first(opaque: int, pe: int, lines: int) -> None:
+        told.append(f"first {opaque} {pe} {lines}")
+        if pe == 20:
+            API.on_lines(gic.handle, second if successor else capi.Lines(), 8)
+
+    gic.dist["GICD_CTLR"] = 0
+    for pe in range(cpus):
+        gic.set_ppi(pe, LEVEL_PPI, True)
+    API.on_lines(gic.handle, first, 7)
+    gic.dist["GICD_CTLR"] = 3
+    assert told == [f"first 7 {pe} 1" for pe in range(21)]
+    told.clear()
+    gic.set_ppi(39, LEVEL_PPI, False)
+    assert told == (["second 8 39 0"] if successor else [])
+    API.on_lines(gic.handle, capi.Lines(), None)
+
+
+def test_a_callback_with_another_opaque_is_another_one() -> None:
+    gic = ready(2)
+    told: list[tuple[int, int]] = []
+
+    @capi.Lines
+    def tell(opaque: int, pe: int, lines: int) -> None:
+        told.append((opaque, pe))
+        API.on_lines(gic.handle, tell, 8)
+
+    gic.dist["GICD_CTLR"] = 0
+    for pe in range(2):
+        gic.set_ppi(pe, LEVEL_PPI, True)
+    API.on_lines(gic.handle, tell, 7)
+    gic.dist["GICD_CTLR"] = 3
+    gic.dist["GICD_CTLR"] = 0
+    assert told == [(7, 0), (8, 0), (8, 1)]
+    API.on_lines(gic.handle, capi.Lines(), None)
+
+
 def test_the_c_callback_and_on_line_both_hear_whoever_acts(plain: ctypes.CDLL) -> None:
     gic = ready()
     log = Log()
@@ -358,6 +405,8 @@ def test_create_gives_a_gic_that_lives_until_it_is_released(plain: ctypes.CDLL) 
     (b"{", "ConfigError: config must be a JSON object, got b'{'"),
     (b'{"cpus": 1.5}', "TypeError"),
     (b"\xff", "ConfigError: config must be a JSON object"),
+    (b"[" * 100_000, "ConfigError: config must be a JSON object, got b'[[["),
+    (b'{"cpus": ' + b"[" * 800 + b"]" * 800 + b"}", "TypeError: cpus must be an integer, got [[["),
 ])
 def test_create_says_what_is_wrong(plain: ctypes.CDLL, config: bytes, text: str) -> None:
     error = ctypes.create_string_buffer(200)

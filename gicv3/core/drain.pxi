@@ -67,9 +67,14 @@ cdef bint drain_take(Gic gic, Changes *changes) noexcept nogil:
     return changes.count != 0
 
 
-cdef inline void drain_tell(Changes *changes, u32 i) noexcept nogil:
-    """The C callback for one change; a PE whose lines came back to what was told is skipped."""
-    if changes.callback != NULL and changes.moved[i].old != changes.moved[i].new:
+cdef inline void drain_tell(Gic gic, Changes *changes, u32 i) noexcept nogil:
+    """The C callback for one change; a PE whose lines came back to what was told is skipped.
+
+    A callback that was taken away meanwhile is told no more; its successor starts with what changes from then on.
+    """
+    if changes.callback == NULL or changes.moved[i].old == changes.moved[i].new:
+        return
+    if changes.callback == gic.lines_callback and changes.opaque == gic.lines_opaque:
         changes.callback(changes.opaque, changes.moved[i].pe, changes.moved[i].new)
 
 
@@ -91,7 +96,7 @@ cdef list take_changes(Gic gic):
         return result
     try:
         for i in range(changes.count):
-            drain_tell(&changes, i)
+            drain_tell(gic, &changes, i)
             result.append((changes.moved[i].pe, changes.moved[i].old, changes.moved[i].new))
     except BaseException:
         gic.draining = False
