@@ -112,7 +112,6 @@ cdef class Gic:
 
     def __dealloc__(self):
         if self.s != NULL:
-            trace_free(self.s.trace)
             state_free(self.s)
             free(self.s)
         free(self.notified)
@@ -896,14 +895,7 @@ cdef class Gic:
         drain_lines(self, None)
 
     def _trace_start(self, u32 entries, bint host_clock):
-        trace_begin(self, entries, host_clock)
-
-    def _trace_stop(self):
-        trace_end(self)
-
-    def _trace_read(self):
-        """(number of events since the start, records of the last ones: see gicv3/trace.py)."""
-        return trace_copy(self)
+        return trace_begin(self, entries, host_clock)
 
     @property
     def trace_time(self):

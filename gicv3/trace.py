@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from enum import IntEnum
+from numbers import Real
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy
 
-from gicv3._core import Gic, Line
+from gicv3._core import Gic, Line, Recording
 from gicv3.arguments import instance, integer
 from gicv3.errors import ConfigError
 
@@ -48,6 +49,7 @@ class Kind(IntEnum):
     ASLEEP = 11
     """GICR_WAKER: delivery to the PE has stopped."""
     RESET = 12
+    """Of the Distributor and all redistributors, or, with a PE, of its CPU interface."""
     RESTORED = 13
     """The state was put back from a save point or a snapshot; pending interrupts are not told again."""
 
@@ -66,7 +68,8 @@ class Tracer:
     """Records the events of a GIC in a ring of fixed size: when it is full, the oldest give way.
 
     While it runs, interrupts take the GIC's general paths; before and after, tracing costs nothing. One tracer runs at
-    a time: a second one takes the first one's place. Use it in a `with` statement, or call `start` and `stop`.
+    a time: a second one takes the place of the first, which keeps what it has. Use it in a `with` statement, or call `start` and
+    `stop`; one that is dropped stops.
 
     Parameters:
         gic: the GIC.
@@ -86,18 +89,16 @@ class Tracer:
         self.gic = gic
         self.clock = clock
         self.entries = 1 << (entries - 1).bit_length()
-        self._stopped: tuple[int, bytes] | None = None
+        self._recording: Recording | None = None
 
     def start(self) -> None:
         """Start with an empty ring."""
-        self.gic._trace_start(self.entries, self.clock == "host")
-        self._stopped = None
+        self._recording = self.gic._trace_start(self.entries, self.clock == "host")
 
     def stop(self) -> None:
         """Stop; what was recorded can still be read."""
-        if self._stopped is None:
-            self._stopped = self.gic._trace_read()
-            self.gic._trace_stop()
+        if self._recording is not None:
+            self._recording.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -132,7 +133,7 @@ class Tracer:
         return to_chrome(self.events(), ticks_per_us)
 
     def _read(self) -> tuple[int, bytes]:
-        return self._stopped if self._stopped is not None else self.gic._trace_read()
+        return (0, b"") if self._recording is None else self._recording.read()
 
 
 def _lines(value: int) -> str:
@@ -166,29 +167,51 @@ def to_chrome(events: Iterable[Event], ticks_per_us: float = 1.0) -> str:
         events: in order.
         ticks_per_us: units of the events' time in a microsecond. When all have the same time, because the caller has
             no clock, an event's number stands for microseconds.
-    Returns: JSON text, an object with ``traceEvents``.
+    Returns: JSON text, an object with ``traceEvents``. Raises: ConfigError when `ticks_per_us` is no number, or out of
+        1e-9..1e9.
     """
     events = list(events)
+    if not isinstance(ticks_per_us, Real) or not 1e-9 <= ticks_per_us <= 1e9:
+        raise ConfigError(f"ticks_per_us must be in 1e-9..1e9, got {ticks_per_us!r:.80}")
     timed = len({event.time for event in events}) > 1
-    stamps = [event.time / ticks_per_us if timed else float(number) for number, event in enumerate(events)]
+    stamps = [event.time / float(ticks_per_us) if timed else float(number) for number, event in enumerate(events)]
     result: list[dict[str, Any]] = [{"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "GICv3"}}]
     for pe in sorted({-1 if event.pe is None else event.pe for event in events}):
         name = "Distributor" if pe < 0 else f"PE {pe}"
         result.append({"ph": "M", "name": "thread_name", "pid": 1, "tid": pe + 1, "args": {"name": name}})
         result.append({"ph": "M", "name": "thread_sort_index", "pid": 1, "tid": pe + 1, "args": {"sort_index": pe + 1}})
-    open_slices: dict[tuple[int | None, int | None], list[dict[str, Any]]] = {}
+    open_slices: dict[int | None, list[dict[str, Any]]] = {}
     for event, stamp in zip(events, stamps):
         tid = 0 if event.pe is None else event.pe + 1
         entry: dict[str, Any] = {"pid": 1, "tid": tid, "ts": stamp, "cat": event.kind.name.lower()}
+        ended = _ended(open_slices, event)
+        _end(ended, stamp)
         if event.kind is Kind.TAKEN:
             entry |= {"ph": "X", "name": f"INTID {event.intid}", "args": {"priority": event.detail}}
-            entry["dur"] = stamps[-1] - stamp    # until it ends, or the trace does
-            open_slices.setdefault((event.pe, event.intid), []).append(entry)
-        elif event.kind is Kind.ENDED and open_slices.get((event.pe, event.intid)):
-            begun = open_slices[event.pe, event.intid].pop()
-            begun["dur"] = stamp - begun["ts"]
+            open_slices.setdefault(event.pe, []).append(entry)
+        elif event.kind is Kind.ENDED and ended:
             continue
         else:
             entry |= {"ph": "i", "s": "t", "name": _what(event)}
         result.append(entry)
-    return json.dumps({"traceEvents": result, "displayTimeUnit": "ns"})
+    for slices in open_slices.values():
+        _end(slices, stamps[-1])
+    return json.dumps({"traceEvents": result, "displayTimeUnit": "ns"}, allow_nan=False)
+
+
+def _ended(open_slices: dict[int | None, list[dict[str, Any]]], event: Event) -> list[dict[str, Any]]:
+    """Take out the slices, by PE, that an event ends: of its interrupt, or all where nothing is in service any more."""
+    if event.kind in (Kind.UNPLUGGED, Kind.RESET, Kind.RESTORED):
+        pes = list(open_slices) if event.pe is None else [event.pe]
+        return [begun for pe in pes for begun in open_slices.pop(pe, ())]
+    slices = open_slices.get(event.pe, [])
+    if event.kind is Kind.ENDED:
+        for place in reversed(range(len(slices))):
+            if slices[place]["name"] == f"INTID {event.intid}":
+                return [slices.pop(place)]
+    return []
+
+
+def _end(slices: list[dict[str, Any]], stamp: float) -> None:
+    for begun in slices:
+        begun["dur"] = max(0.0, stamp - begun["ts"])     # the caller's clock may go back

@@ -1,8 +1,11 @@
 """The event trace: what is in it, what it never changes, and the forms it is exported in."""
 
+import gc
 import json
+import weakref
 from typing import Any
 
+import numpy
 import pytest
 from model.configs import CONFIGS
 from rig import Rig
@@ -107,9 +110,10 @@ def test_sleep_plug_reset_and_rewind_are_events() -> None:
         rig.gic.set_cpustate(1, None, True)
         rig.gic.rewind(point)
         rig.gic.reset()
+        rig.gic.reset_cpuif(1)
     assert told(tracer) == [
         ("ASLEEP", 1, None, 0), ("AWAKE", 1, None, 0), ("UNPLUGGED", 1, None, 0), ("PLUGGED", 1, None, 0),
-        ("LINES", 0, None, 0), ("RESTORED", None, None, 0), ("RESET", None, None, 0),
+        ("LINES", 0, None, 0), ("RESTORED", None, None, 0), ("RESET", None, None, 0), ("RESET", 1, None, 0),
     ]
     rig.gic.check()
 
@@ -182,15 +186,44 @@ def test_a_tracer_that_is_off_records_nothing_and_keeps_what_it_has() -> None:
     assert tracer.events() == []
 
 
-def test_a_second_tracer_takes_the_first_ones_place() -> None:
+def test_a_second_tracer_takes_the_place_of_the_first_which_keeps_what_it_has() -> None:
     rig = ready()
-    first, second = Tracer(rig.gic), Tracer(rig.gic)
+    first, second = Tracer(rig.gic), Tracer(rig.gic, 1)
     first.start()
+    rig.write_bit("ISPENDR", 20, 1)
+    had = first.events()
     second.start()
     rig.raise_(40)
-    assert told(first) == told(second) != []
+    assert first.events() == had != []
+    first.stop()
+    rig.raise_(40, False)
+    assert (first.events(), first.lost) == (had, 0)
+    assert told(second) == [("LINES", 0, None, 0)]
     second.stop()
-    assert rig.gic._trace_read() == (0, b"")
+    rig.raise_(40)
+    assert told(second) == [("LINES", 0, None, 0)]
+
+
+def test_a_tracer_that_is_dropped_stops() -> None:
+    rig = ready()
+    tracer = Tracer(rig.gic)
+    tracer.start()
+    rig.gic.trace_time = 5
+    assert rig.gic.trace_time == 5
+    del tracer
+    assert rig.gic.trace_time == 0
+    rig.raise_(40)
+
+
+def test_a_tracer_and_its_gic_that_hold_each_other_are_collected() -> None:
+    rig = ready()
+    tracer = Tracer(rig.gic)
+    tracer.start()
+    rig.gic.on_line = lambda pe, line, level: tracer.events()
+    gone = weakref.ref(tracer)
+    del tracer, rig
+    gc.collect()
+    assert gone() is None
 
 
 # --- it only looks
@@ -279,6 +312,45 @@ def test_an_interrupt_that_does_not_end_lasts_until_the_trace_does() -> None:
     events = [Event(0, Kind.TAKEN, 0, 27, 0x80), Event(7, Kind.LINES, 0, None, 0), Event(9, Kind.ENDED, 0, 28, 0)]
     (only,) = [entry for entry in json.loads(to_chrome(events))["traceEvents"] if entry["ph"] == "X"]
     assert (only["ts"], only["dur"]) == (0, 9)
+
+
+@pytest.mark.parametrize(("kind", "pe", "ended"), [
+    (Kind.UNPLUGGED, 0, [3.0, 3.0, 9.0]),
+    (Kind.RESET, 0, [3.0, 3.0, 9.0]),
+    (Kind.RESET, None, [3.0, 3.0, 3.0]),
+    (Kind.RESTORED, None, [3.0, 3.0, 3.0]),
+    (Kind.ASLEEP, 0, [9.0, 9.0, 9.0]),
+])
+def test_what_is_in_service_ends_when_its_pe_forgets_it(kind: Kind, pe: int | None, ended: list[float]) -> None:
+    events = [Event(0, Kind.TAKEN, 0, 27, 0x80), Event(0, Kind.TAKEN, 0, 28, 0x40), Event(0, Kind.TAKEN, 1, 27, 0x80),
+              Event(3, kind, pe, None, 0), Event(9, Kind.LINES, 0, None, 0)]
+    entries = json.loads(to_chrome(events))["traceEvents"]
+    assert [entry["dur"] for entry in entries if entry["ph"] == "X"] == ended
+    assert sum(entry["ph"] == "i" for entry in entries) == 2
+
+
+def test_interrupts_that_end_out_of_order_have_their_own_ends() -> None:
+    events = [Event(0, Kind.TAKEN, 0, 27, 0x80), Event(1, Kind.TAKEN, 0, 28, 0x40), Event(2, Kind.ENDED, 0, 27, 0x40),
+              Event(5, Kind.ENDED, 0, 28, 0x40)]
+    assert [entry["dur"] for entry in json.loads(to_chrome(events))["traceEvents"] if entry["ph"] == "X"] == [2.0, 4.0]
+
+
+def test_a_clock_that_goes_back_makes_no_negative_time() -> None:
+    events = [Event(5, Kind.TAKEN, 0, 27, 0), Event(6, Kind.TAKEN, 0, 28, 0), Event(4, Kind.ENDED, 0, 28, 0)]
+    assert [entry["dur"] for entry in json.loads(to_chrome(events))["traceEvents"] if entry["ph"] == "X"] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("ticks", [0, -1, 9e-10, 1.1e9, 1e-320, float("nan"), float("inf"), 10**400, "1", None])
+def test_ticks_that_no_clock_has_are_refused(ticks: Any) -> None:
+    with pytest.raises(ConfigError, match=r"ticks_per_us must be in 1e-9..1e9, got"):
+        to_chrome([], ticks)
+
+
+@pytest.mark.parametrize("ticks", [1e-9, 1e9, numpy.int64(1000)])
+def test_the_slowest_and_the_fastest_clock_make_json(ticks: Any) -> None:
+    events = [Event(0, Kind.TAKEN, 0, 27, 0), Event((1 << 64) - 1, Kind.ENDED, 0, 27, 0)]
+    text = to_chrome(events, ticks)
+    assert json.loads(text, parse_constant=pytest.fail)["traceEvents"]
 
 
 def test_without_a_clock_an_event_stands_at_its_number() -> None:

@@ -45,6 +45,7 @@ cdef void pe_set_context(GicState *s, u32 pe, u8 el, bint secure, u64 scr_el3, u
 
 cdef void cpuif_reset(GicState *s, u32 pe) noexcept nogil:
     """Cold reset of one CPU interface: its ICC registers and the context that the embedder gave."""
+    trace_event(s, TRACE_RESET, pe, INTID_NONE, 0)
     cpuif_reset_fields(s, &s.pe[pe])
     cpuif_default_context(s, &s.pe[pe])
     pe_recompute(s, pe)

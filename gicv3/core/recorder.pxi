@@ -13,15 +13,32 @@ cdef void trace_switch(GicState *s, Trace *trace) noexcept nogil:
         pe_plain(s, &s.pe[pe])
 
 
-cdef void trace_free(Trace *trace) noexcept nogil:
-    if trace != NULL:
-        free(trace.ring)
-        free(trace)
+@cython.final
+@cython.no_gc_clear              # __dealloc__ needs the GIC
+cdef class Recording:
+    """The events of one trace. The GIC records into it until it is stopped, another is started, or nobody has it."""
+
+    cdef Gic gic
+    cdef Trace *trace
+
+    def stop(self):
+        """Record no more; what was recorded can still be read."""
+        trace_end(self.gic, self.trace)
+
+    def read(self):
+        """(number of events since the start, records of the last ones, oldest first: see gicv3/trace.py)."""
+        return trace_copy(self.gic, self.trace)
+
+    def __dealloc__(self):
+        if self.trace != NULL:
+            trace_end(self.gic, self.trace)
+            free(self.trace.ring)
+            free(self.trace)
 
 
-cdef int trace_begin(Gic gic, u32 entries, bint host_clock) except -1:
-    """Start a trace with room for `entries` events, a power of two; one under way is dropped."""
-    cdef Trace *before
+cdef Recording trace_begin(Gic gic, u32 entries, bint host_clock):
+    """Start a trace with room for `entries` events, a power of two; one under way ends."""
+    cdef Recording recording = Recording.__new__(Recording)
     cdef Trace *trace = <Trace *>zalloc(sizeof(Trace))
     if trace == NULL:
         raise MemoryError
@@ -31,41 +48,32 @@ cdef int trace_begin(Gic gic, u32 entries, bint host_clock) except -1:
         raise MemoryError
     trace.mask = entries - 1
     trace.host_clock = host_clock
+    recording.gic = gic
+    recording.trace = trace
     with gic.mutex:
-        before = gic.s.trace
         trace_switch(gic.s, trace)
-    trace_free(before)
-    return 0
+    return recording
 
 
-cdef void trace_end(Gic gic) noexcept nogil:
-    cdef Trace *trace
+cdef void trace_end(Gic gic, Trace *trace) noexcept nogil:
+    """Switch tracing off if it goes into `trace`."""
     with gic.mutex:
-        trace = gic.s.trace
-        trace_switch(gic.s, NULL)
-    trace_free(trace)
+        if gic.s.trace == trace:
+            trace_switch(gic.s, NULL)
 
 
-cdef tuple trace_copy(Gic gic):
+cdef tuple trace_copy(Gic gic, Trace *trace):
     """(number of events ever, the last ones as raw records, oldest first)."""
-    cdef u64 i, first
-    cdef u64 seen = 0
-    cdef u32 kept = 0
-    cdef size_t room = 0
-    cdef TraceEntry *copy = NULL
-    while copy == NULL:          # the ring may be another one when the lock is taken again
-        with gic.mutex:
-            room = gic.s.trace.mask + 1 if gic.s.trace != NULL else 1
-        copy = <TraceEntry *>malloc(room * sizeof(TraceEntry))
-        if copy == NULL:
-            raise MemoryError
-        with gic.mutex:
-            if gic.s.trace != NULL and gic.s.trace.mask < room:
-                seen = gic.s.trace.seen
-                kept = <u32>min(seen, <u64>gic.s.trace.mask + 1)
-                first = seen - kept
-                for i in range(kept):
-                    copy[i] = gic.s.trace.ring[(first + i) & gic.s.trace.mask]
+    cdef u64 i, seen
+    cdef u32 kept
+    cdef TraceEntry *copy = <TraceEntry *>malloc((trace.mask + 1) * sizeof(TraceEntry))
+    if copy == NULL:
+        raise MemoryError
+    with gic.mutex:
+        seen = trace.seen
+        kept = <u32>min(seen, <u64>trace.mask + 1)
+        for i in range(kept):
+            copy[i] = trace.ring[(seen - kept + i) & trace.mask]
     try:
         return seen, PyBytes_FromStringAndSize(<char *>copy, kept * sizeof(TraceEntry))
     finally:

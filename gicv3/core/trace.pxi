@@ -26,7 +26,7 @@ cdef enum:
     TRACE_UNPLUGGED
     TRACE_AWAKE                  # GICR_WAKER settled
     TRACE_ASLEEP
-    TRACE_RESET
+    TRACE_RESET                  # of the Distributor and all redistributors, or of a PE's CPU interface
     TRACE_RESTORED               # a save point or a snapshot was put back
 
 
