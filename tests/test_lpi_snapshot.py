@@ -342,6 +342,14 @@ LEVEL = 0xA0 >> 2  # of a configuration byte 0xA1 with one security state
         ({"lpi_jobs": u32(3, 0)}, "lpi.jobs of PE 0 is no place in a list, or another PE's: 3"),
         ({"lpi_jobs": u32(1, 1)}, "lpi.jobs of PE 1 is no place in a list, or another PE's: 1"),
         ({"lpi_jobs": u32(2, 0)}, "lpi.jobs has nobody at place 1"),
+        ({"lpi_clears": u64(FIRST)}, r"lpi.clears\[0\] is no LPI that a PE has still to read: 0x2000"),
+        ({"lpi_clears": u64(2 << 32 | FIRST)}, r"lpi.clears\[0\] is no LPI that a PE has"),
+        ({"lpi_clears": u64(*[FIRST] * 65)}, "lpi.clears must have at most 64 elements, got 65"),
+        ({"lpi_memory": u64(RAM)}, "lpi.memory ends inside an element of 16 bytes"),
+        ({"lpi_memory": u64(RAM, 0)}, "lpi.memory must end below 2\\*\\*52, got 0x0 at 0x40000000"),
+        ({"lpi_memory": u64(1 << 51, (1 << 51) + 1)}, "lpi.memory must end below 2\\*\\*52"),
+        ({"lpi_memory": u64(*[RAM, 1] * 65)}, "lpi.memory must have at most 64 regions, got 65"),
+        ({"lpi_memory": u64(RAM, 4 << 20)}, "lpi.memory contradicts other fields"),
         ({"lpi_propbaser": u64(1 << 63, 0)}, r"lpi.propbaser\[0\] has a bit for record 0"),
         ({"its_creadr": u32(4096)}, "its.creadr of ITS 0 is outside its queue"),
         ({"its_creadr": u32(16)}, "its.creadr of ITS 0 is outside its queue"),
@@ -365,6 +373,18 @@ def test_a_state_that_cannot_be_is_refused(arrays: dict[str, bytes], text: str) 
     with pytest.raises(SnapshotError, match=text):
         rig.gic.load(changed(data, **arrays))
     assert rig.gic.save() == data
+
+
+def test_a_list_that_is_missing_is_empty() -> None:
+    data = ItsRig(1, events=1).gic.save()
+    taken = snapshot.unpack(data)
+    fields = {name: field for name, field in taken.arrays.items() if name not in ("lpi.clears", "lpi.memory")}
+    older = snapshot.pack(taken.texts, fields)
+    assert len(older) < len(data)
+    assert GICv3.restore(older).save() == data
+    assert GICv3.restore(snapshot.from_json(snapshot.to_json(older))).save() == data
+    with pytest.raises(SnapshotError, match=r"missing: lpi\.jobs$"):
+        GICv3.restore(snapshot.pack(taken.texts, {n: f for n, f in taken.arrays.items() if n != "lpi.jobs"}))
 
 
 def test_a_list_has_no_runs_and_no_half_elements() -> None:

@@ -131,7 +131,7 @@ def test_64_clears_wait_and_the_next_is_ignored() -> None:
     for intid in intids:
         rig.set_table_bit(intid)
     rig.enable_lpis()
-    for intid in intids:
+    for intid in (intids[0], *intids):  # once more is the same
         rig.gic.redist[0]["GICR_CLRLPIR"] = intid
     rig.finish()
     assert rig.lpis() == [intids[-1]]

@@ -8,14 +8,6 @@ cdef inline bint lpi_unread(GicState *s, u32 pe, u32 intid) noexcept nogil:
     return s.lpi[pe].load_at and intid >> 6 >= s.lpi[pe].load_at and lpi_accepts(s, pe, intid)
 
 
-cdef void lpi_clear_later(GicState *s, u32 pe, u32 intid) noexcept nogil:
-    """GICR_CLRLPIR of an LPI that is not read yet: its bit in the table will not count. One too many is ignored."""
-    lpi_clear(s, pe, intid)
-    if s.num_lpi_clears < LPI_CLEARS:
-        s.lpi_clears[s.num_lpi_clears] = <u64>pe << 32 | intid
-        s.num_lpi_clears += 1
-
-
 cdef u64 lpi_table_bits(GicState *s, u32 pe, u32 word, u64 bits) noexcept nogil:
     """What counts of a word that was read from the pending table."""
     cdef u32 i
@@ -23,6 +15,14 @@ cdef u64 lpi_table_bits(GicState *s, u32 pe, u32 word, u64 bits) noexcept nogil:
         if s.lpi_clears[i] >> 6 == <u64>pe << 26 | word:
             bits &= ~(<u64>1 << (s.lpi_clears[i] & 63))
     return bits
+
+
+cdef void lpi_clear_later(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    """GICR_CLRLPIR of an LPI that is not read yet: its bit in the table will not count. One too many is ignored."""
+    lpi_clear(s, pe, intid)
+    if s.num_lpi_clears < LPI_CLEARS and lpi_table_bits(s, pe, intid >> 6, <u64>1 << (intid & 63)):
+        s.lpi_clears[s.num_lpi_clears] = <u64>pe << 32 | intid
+        s.num_lpi_clears += 1
 
 
 cdef u32 lpi_clears_of(GicState *s, u32 pe) noexcept nogil:

@@ -157,7 +157,6 @@ cdef void stage_request(Stage *stage, u32 kind, MemRequest *request) noexcept no
 
 cdef bint mem_next(GicState *s, MemRequest *request) noexcept nogil:
     """The next thing a callback has to do, or False: then no page stays staged."""
-    cdef u32 i
     cdef Stage *stage
     if s.stage == NULL:
         return False
