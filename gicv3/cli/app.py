@@ -203,14 +203,20 @@ def bench(
     if not counts or not all(1 <= count <= 65536 for count in counts):
         raise typer.BadParameter(f"must be numbers in 1..65536 with commas, got {sizes!r}", param_hint="--sizes")
     if plot is not None:
+        if plot.suffix not in (".png", ".svg", ".pdf") or not plot.parent.is_dir():
+            raise typer.BadParameter(
+                f"must be a .png, .svg or .pdf file in a folder that exists, got {str(plot)!r}", param_hint="--plot"
+            )
         try:
             import matplotlib  # noqa: F401
         except ModuleNotFoundError:
             typer.echo("--plot needs matplotlib: pip install 'gicv3[cli,plot]'", err=True)
             raise typer.Exit(1) from None
-    from gicv3.bench import QUESTIONS
+    from gicv3.bench import QUESTIONS, asked
     from gicv3.cli.bench import run
 
     if not any(only.lower() in question.lower() for question in QUESTIONS):
         raise typer.BadParameter(f"must be part of one of {', '.join(QUESTIONS)}, got {only!r}", param_hint="--only")
+    if not asked(counts, only):
+        raise typer.BadParameter(f"must be 2 or more for {only!r}, got {sizes!r}", param_hint="--sizes")
     run(counts, samples, only, as_json, plot)

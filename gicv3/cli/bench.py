@@ -54,16 +54,11 @@ def plot(results: list[bench.Result], path: Path) -> None:
 def run(sizes: tuple[int, ...], samples: int, only: str, as_json: bool, picture: Path | None) -> None:
     """Measure, and print or draw what came out."""
     console = Console(stderr=True)
-    total = sum(
-        cpus >= least and only.lower() in question.lower()
-        for question, (_, least) in bench.QUESTIONS.items()
-        for cpus in sizes
-    )
     about, results = bench.environment(), []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
     ) as progress:
-        task = progress.add_task("measuring", total=total)
+        task = progress.add_task("measuring", total=len(bench.asked(sizes, only)))
         for result in bench.measure(sizes, samples, only):
             results.append(result)
             progress.update(task, advance=1, description=f"{result.question}, {result.cpus:,}")
