@@ -119,6 +119,37 @@ def test_an_unplug_refused_by_a_listener_changes_nothing():
     machine.check()
 
 
+def test_what_was_told_is_taken_back_in_the_opposite_order():
+    machine = prepared()
+    told = []
+    for name in "ab":
+        machine.cpuhp_notifiers.add(Notifier(lambda info, name=name: told.append((name, info.plugging))))
+        machine.hotplug_events.add(Notifier(lambda event, name=name: told.append((name, event.stage.name, event.undo))))
+    refusing = Failing(lambda event: event.stage is HotplugStage.PLUG)
+    machine.hotplug_events.add(refusing)
+    with pytest.raises(Boom):
+        plug(machine, 4)
+    assert [entry for entry in told if len(entry) == 2] == [("a", True), ("b", True), ("b", False), ("a", False)]
+    refusing.remove()
+    told.clear()
+    machine.cpuhp_notifiers.add(Failing(lambda info: not info.plugging))
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert told == [(*who, undo) for undo, names in ((False, "ab"), (True, "ba")) for who in zip(names, ["UNPLUG"] * 2)]
+
+
+def test_a_vcpu_whose_plug_failed_leaves_no_deadline(machine):
+    def listen(event):
+        event.cpu.timer.write(TimerReg.CNTV_CVAL_EL0, 100, 0)
+        event.cpu.timer.write(TimerReg.CNTV_CTL_EL0, 1, 0)
+        raise Boom
+
+    machine.hotplug_events.add(Notifier(listen))
+    with pytest.raises(Boom):
+        plug(machine, 4)
+    assert machine.timers.next_deadline() is None
+
+
 def test_a_failure_to_take_back_is_reported_and_the_gic_is_restored_all_the_same():
     machine = prepared()
     machine.cpuhp_notifiers.add(Failing(lambda info: not info.plugging))

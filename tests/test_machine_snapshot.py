@@ -83,6 +83,7 @@ def test_a_machine_goes_back_to_what_it_was() -> None:
     before, data = fingerprint(machine), machine.save()
     machine.timers.advance(1000)
     machine.reject_unplug("named")
+    machine.acpi_device.unplug_requested(1)
     machine.stop()
     machine.reset()
     machine.load(data)
