@@ -14,6 +14,7 @@ import test_unicorn_exceptions  # noqa: F401
 import test_unicorn_machine
 import test_unicorn_port
 import test_unicorn_smp  # noqa: F401
+import unicorn_hostile  # noqa: F401
 from unicorn_code import PROGRAMS, source, words
 
 ALL = list(PROGRAMS)
