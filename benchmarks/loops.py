@@ -48,7 +48,7 @@ def ppi_from_python(n_pe: int) -> Loop:
 
 
 def threads(n_pe: int, count: int) -> Loop:
-    """batch() of PPIs on `count` GICs at once, a thread each; one operation is one interrupt of any, in wall time."""
+    """batch() of PPIs on `count` GICs at once, a thread each; one operation is one interrupt: see in_threads()."""
     run = bench.in_threads(n_pe, count)
     return Loop(lambda seed: run(), 1)
 

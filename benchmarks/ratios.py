@@ -251,20 +251,43 @@ def table(rows: list[Row]) -> str:
     return "\n".join(line(texts) for texts in (head, rule, *cells))
 
 
+def sizes_of(text: str) -> tuple[int, ...]:
+    """Numbers of PEs from the command line, each once."""
+    try:
+        sizes = tuple(dict.fromkeys(int(size) for size in text.split(",")))
+    except ValueError:
+        sizes = (0,)
+    if not all(1 <= size <= SIZES[-1] for size in sizes):
+        raise argparse.ArgumentTypeError(f"must be numbers in 1..{SIZES[-1]} with commas, got {text!r}")
+    return sizes
+
+
+def over_limit(rows: list[Row]) -> list[str]:
+    """The rows over their limits, in words."""
+    return [
+        f"over its limit: {row.question}, {row.n_pe} PEs: {row.ratio:.3g} > {row.limit:.3g}"
+        for row in rows
+        if row.limit is not None and row.ratio > row.limit
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON when asked to; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ratios", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE as well")
     parser.add_argument("--turns", type=int, default=15, help="turns of each comparison, at least 3 (default: 15)")
     parser.add_argument(
-        "--sizes", default=",".join(map(str, SIZES)), help="numbers of PEs, with commas (default: %(default)s)"
+        "--sizes",
+        type=sizes_of,
+        default=",".join(map(str, SIZES)),
+        help="numbers of PEs, with commas (default: %(default)s)",
     )
     parser.add_argument("--check", action="store_true", help="exit with status 1 when a ratio is over its limit")
     parser.add_argument("--only", default="", metavar="TEXT", help="only groups whose name contains TEXT")
     options = parser.parse_args(arguments)
     if options.turns < 3:
         parser.error(f"--turns must be at least 3, got {options.turns}")
-    sizes = tuple(int(size) for size in options.sizes.split(","))
+    sizes = options.sizes
     plug_sizes = tuple(dict.fromkeys(max(size, PLUG_SIZES[0]) for size in sizes))
     groups: dict[str, Iterator[Row]] = {
         "cycle": cycle_rows(sizes, options.turns),
@@ -276,26 +299,29 @@ def main(arguments: list[str] | None = None) -> int:
         "plug": plug_rows(plug_sizes, options.turns),
         "machine": machine_rows(plug_sizes, options.turns),
     }
+    chosen = {name: group for name, group in groups.items() if options.only in name}
+    if not chosen:
+        parser.error(f"--only must be part of one of {', '.join(groups)}, got {options.only!r}")
     about = environment()
     rows: list[Row] = []
-    for name, group in groups.items():
-        if options.only not in name:
-            continue
+    for group in chosen.values():
         for row in group:
             rows.append(row)
             if sys.stderr.isatty():
                 print(f"\r\033[K{row.question}, {row.n_pe} PEs: {row.ratio:.3g}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
+    if not rows:
+        parser.error(f"no row of {', '.join(chosen)} is for {', '.join(map(str, sizes))} PEs")
     print(table(rows))
     print()
     for key, value in about.items():
         print(f"{key}: {value}")
     if options.json:
         options.json.write_text(json.dumps({"environment": about, "rows": [asdict(row) for row in rows]}, indent=1))
-    broken = [row for row in rows if row.limit is not None and row.ratio > row.limit]
-    for row in broken:
-        print(f"over its limit: {row.question}, {row.n_pe} PEs: {row.ratio:.3g} > {row.limit:.3g}", file=sys.stderr)
+    broken = over_limit(rows)
+    for text in broken:
+        print(text, file=sys.stderr)
     return 1 if broken and options.check else 0
 
 
