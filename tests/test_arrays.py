@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import numpy
 import pytest
@@ -66,6 +67,35 @@ def test_arrays_are_live(rig: Rig) -> None:
     assert words["line"][1] == 1 << 8
     rig.iar(pe=2)
     assert (words["active"][1], pe["running"].tolist()) == (1 << 8, [0xFF, 0xFF, 0x88])
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda gic, point, data: gic.rewind(point),
+        lambda gic, point, data: gic.load(data),
+        lambda gic, point, data: (gic.reset(), gic.rewind(point)),
+    ],
+    ids=["rewind", "load", "reset"],
+)
+def test_arrays_outlive_a_state_that_comes_back(rig: Rig, again: Callable[[GICv3, object, bytes], object]) -> None:
+    before = {name: getattr(rig.gic.arrays, name) for name in RECORDS}
+    rig.gic.set_ppi(1, 20, True)
+    point, data = rig.gic.savepoint(), rig.gic.save()
+    rig.gic.set_ppi(1, 20, False)
+    again(rig.gic, point, data)
+    assert before["pe"]["hpp"].tolist() == [1023, 20, 1023]
+    rig.gic.set_spi(40, True)
+    assert before["spi_words"]["line"][1] == 1 << 8
+    for name, array in before.items():
+        assert numpy.shares_memory(array, getattr(rig.gic.arrays, name))
+
+
+def test_arrays_show_a_reset(rig: Rig) -> None:
+    pe, words = rig.gic.arrays.pe, rig.gic.arrays.spi_words
+    rig.raise_(40)
+    rig.gic.reset()
+    assert (words["line"][1], words["enable"][1], pe["hpp"][2]) == (1 << 8, 0, 1023)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -13,6 +13,7 @@ from rig import G0, SPURIOUS, Rig
 from test_core_random import CONFIGS, Player
 
 from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg
+from tests.lpis import LpiRig
 
 CODES = ("value", "undefined", "trap", "trap", "virtual")
 IAR, EOIR = "ICC_IAR{}_EL1", "ICC_EOIR{}_EL1"
@@ -130,10 +131,11 @@ def batches(draw: st.DrawFn, gic: GICv3) -> tuple[str, list[list[int]], list[Any
 
 
 def twins(name: str, seed: int, steps: int) -> list[GICv3]:
-    """Two GICs with one random past."""
+    """Two GICs with one random past; "lpis" names one with LPIs."""
     made = []
     for _ in range(2):
-        player = Player(GICv3(GICv3Config(**CONFIGS[name])), seed)
+        gic = LpiRig(3, spis=32).gic if name == "lpis" else GICv3(GICv3Config(**CONFIGS[name]))
+        player = Player(gic, seed)
         player.open_everything()
         for _ in range(steps):
             player.step()
@@ -144,17 +146,22 @@ def twins(name: str, seed: int, steps: int) -> list[GICv3]:
 def seen(gic: GICv3) -> tuple[Any, ...]:
     """All that can be asked of a GIC that tells two pasts apart."""
     counters = [gic.counters(pe) for pe in range(gic.num_pe)]
-    return gic.state_digest(), gic.changed(), counters, gic.totals(), gic.strict_log(), bytes(gic.lines)
+    lpis = [gic.lpi_pending(pe) for pe in range(gic.num_pe)] if gic.config.lpis else None
+    return gic.state_digest(), gic.changed(), counters, gic.totals(), gic.strict_log(), bytes(gic.lines), lpis
 
 
 @settings(max_examples=150)
-@given(data=st.data(), name=st.sampled_from([*CONFIGS]), seed=st.integers(0, 2**32), steps=st.integers(0, 80))
+@given(data=st.data(), name=st.sampled_from([*CONFIGS, "lpis"]), seed=st.integers(0, 2**32), steps=st.integers(0, 80))
 def test_a_batch_does_what_single_calls_do(data: st.DataObject, name: str, seed: int, steps: int) -> None:
     single, batched = twins(name, seed, steps)
     single.changed(), batched.changed()
     told: list[tuple[int, Line, bool]] = []
     batched.on_line = lambda pe, line, level: told.append((pe, line, level))
     for _ in range(data.draw(st.integers(1, 4))):
+        for intid in data.draw(st.lists(st.integers(8192, 8224), max_size=9)) if name == "lpis" else []:
+            for gic in (single, batched):
+                gic.redist[intid % 3]["GICR_SETLPIR"] = intid
+        assert single.changed() == batched.changed()
         method, lists, arrays, more = data.draw(batches(single))
         before = bytes(single.lines)
         expected = getattr(Single(single), method)(*lists, **more)
@@ -238,6 +245,14 @@ def test_a_register_goes_by_name_number_or_parts(reg: Any) -> None:
     written = rig.gic.batch.sysregs(numpy.arange(4), reg, [0x10, 0x20, 0x30, 0x40])
     assert written.values.tolist() == [0, 0, 0, 0]
     assert rig.gic.batch.sysregs(numpy.arange(4), reg).values.tolist() == [0x10, 0x20, 0x30, 0x40]
+
+
+def test_lpis_are_taken_too() -> None:
+    rig = LpiRig(2)
+    rig.lpi(8193, 8192)
+    rig.lpi(8200, pe=1)
+    assert rig.gic.batch.ack_eoi([0, 1, 0, 1]).tolist() == [8192, 8200, 8193, SPURIOUS]
+    assert rig.gic.pe[0]["ICC_RPR_EL1"] == 0xFF
 
 
 def test_a_negative_value_is_no_mistake_where_nothing_is_written() -> None:
@@ -484,3 +499,34 @@ def test_gics_in_threads_do_not_disturb_each_other() -> None:
         thread.join()
     assert [results[number] for number in range(4)] == [[[20] * count] * 10] * 4
     assert [gic.counters(pe)["ppi"] for gic in gics for pe in range(4)] == [count * 10 // 4] * 16
+
+
+def test_columns_that_another_thread_changes_meanwhile_do_no_harm() -> None:
+    rig = ready()
+    count = 20_000
+    intids, pes = numpy.full(count, 20), numpy.zeros(count, int)
+    stop = threading.Event()
+
+    def disturb() -> None:
+        choice = numpy.random.default_rng(1)
+        while not stop.is_set():
+            place = choice.integers(count)
+            pes[place] = choice.choice([0, 3, 4, -1, 1 << 40])
+            intids[place] = choice.choice([20, 40, 15, -1, 1 << 40])
+            pes[:place:7] = intids[:place:7] = 20
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(100):
+            pes[:], intids[:] = 0, 20
+            try:
+                taken, done = rig.gic.batch.cycle(intids, pes), count
+            except BatchError as error:
+                taken, done = error.results[0], error.index
+            assert taken.shape == (done,)
+    finally:
+        stop.set()
+        thread.join()
+    rig.gic.check()
+    assert rig.gic.batch.cycle([20, 40], [0, 1]).tolist() == [20, 40]
