@@ -68,8 +68,8 @@ class Tracer:
     """Records the events of a GIC in a ring of fixed size: when it is full, the oldest give way.
 
     While it runs, interrupts take the GIC's general paths; before and after, tracing costs nothing. One tracer runs at
-    a time: a second one takes the place of the first, which keeps what it has. Use it in a `with` statement, or call `start` and
-    `stop`; one that is dropped stops.
+    a time: a second one takes the place of the first, which keeps what it has. Use it in a `with` statement, or call
+    `start` and `stop`; one that is dropped stops.
 
     Parameters:
         gic: the GIC.

@@ -219,7 +219,7 @@ def test_a_tracer_and_its_gic_that_hold_each_other_are_collected() -> None:
     rig = ready()
     tracer = Tracer(rig.gic)
     tracer.start()
-    rig.gic.on_line = lambda pe, line, level: tracer.events()
+    rig.gic.on_line = tracer.events  # never called
     gone = weakref.ref(tracer)
     del tracer, rig
     gc.collect()
