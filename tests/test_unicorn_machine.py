@@ -396,6 +396,12 @@ def test_what_it_cannot_drive_is_refused(machine: VirtMachine, text: str) -> Non
         UnicornMachine(machine)
 
 
+def test_more_ram_than_the_host_has_is_refused() -> None:
+    machine = VirtMachine(cpus=1, ram_size=1 << 55)
+    with pytest.raises(GicError, match="the host has no 0x80000000000000 bytes for the guest's RAM: Cannot allocate"):
+        UnicornMachine(machine, image=OFF)
+
+
 def test_run_refuses_less_than_a_tick() -> None:
     with boot(OFF) as engine, pytest.raises(ConfigError, match="at least 1, got 0"):
         engine.run(0)

@@ -83,7 +83,8 @@ class UnicornMachine(_native.Turns, Unique):
     `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest;
     `uart_on`, whether the UART is switched on at the start, as firmware leaves it; `output`,
     called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU, 2**20..2**31.
-    Raises: ConfigError, also when another one drives `machine`; UnicornError when Unicorn cannot do what is needed.
+    Raises: ConfigError, also when another one drives `machine`; GicError when the host has no room for the RAM;
+    UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
     """
 
@@ -144,7 +145,10 @@ class UnicornMachine(_native.Turns, Unique):
         self.status = 0
         """Exit status of a guest that has ended with a semihosting call."""
         # Anonymous pages: what the guest does not touch costs nothing.
-        self._ram = mmap.mmap(-1, self.ram_size)
+        try:
+            self._ram = mmap.mmap(-1, self.ram_size)
+        except OSError as error:
+            raise GicError(f"the host has no {self.ram_size:#x} bytes for the guest's RAM: {error.strerror}") from error
         self.ram_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         self.memory = memoryview(self._ram)
         """The guest's RAM, writable; after changing code that may have run call `flush_code`."""
