@@ -215,6 +215,7 @@ def test_a_tracer_that_is_dropped_stops() -> None:
     rig.raise_(40)
 
 
+@pytest.mark.drops_gics
 def test_a_tracer_and_its_gic_that_hold_each_other_are_collected() -> None:
     rig = ready()
     tracer = Tracer(rig.gic)
