@@ -877,11 +877,14 @@ cdef class Gic:
         ConfigError : it is of a GIC with another configuration; nothing has changed.
         MemoryError : there is no memory; nothing has changed.
         """
-        if point.config is not self.config and point.config != self.config:
-            raise ConfigError("point must be a save point of a GIC with this configuration, got another's")
-        saved_guard(self)
-        if not point_return(self, point):
-            raise MemoryError
+        point_rewind(self, point)
+        drain_lines(self, None)
+
+    def _rewind_untold(self, SavePoint point not None):
+        """`rewind` for who has more to put back before callbacks run: `_tell` runs them."""
+        point_rewind(self, point)
+
+    def _tell(self):
         drain_lines(self, None)
 
     def _save_arrays(self):

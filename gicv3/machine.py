@@ -384,9 +384,10 @@ class VirtMachine(CpuHotplugHandler, RunControl):
     def load(self, source: Source) -> None:
         """Bring this machine to a saved state of one made alike, with the same vCPUs plugged by the same names.
 
-        Callbacks are told of the GIC's lines that differ; `on_power` is not called.
+        Callbacks are told of the GIC's lines that differ, when all is in place; `on_power` is not called.
 
-        Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then.
+        Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then. What
+        callbacks raised, after all is in place.
         """
         load_machine(self, source)
 

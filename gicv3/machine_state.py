@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gicv3.errors import ConfigError, GicError, SnapshotError
 from gicv3.run_state import RunState
-from gicv3.snapshot import Field, Source, canonical, differences, pack, unpack
+from gicv3.snapshot import Field, Source, canonical, differences, pack, prepare, unpack
 from gicv3.timer import Timer
 from gicv3.topology import Topology
 from gicv3.vcpu import CpuPpi, PowerState
@@ -177,8 +177,7 @@ def load_machine(machine: VirtMachine, source: Source) -> None:
         raise SnapshotError(f"the snapshot is of another machine: {'; '.join(wrong)}")
     state = _check(saved, machine.max_cpus)
     _match(machine, state)
-    machine.gic.load(gic)
-    _apply(machine, state)
+    _bring_back(machine, state, gic)
 
 
 def _match(machine: VirtMachine, state: Mapping[str, Any]) -> None:
@@ -195,8 +194,16 @@ def _match(machine: VirtMachine, state: Mapping[str, Any]) -> None:
         raise _wrong("acpi", state["acpi"])
 
 
-def _apply(machine: VirtMachine, state: Mapping[str, Any]) -> None:
-    """Put the machine's own state in place; it was checked, and the GIC's is there."""
+def _bring_back(machine: VirtMachine, state: Mapping[str, Any], gic: bytes) -> None:
+    """Put everything in place: first what can fail, last the callbacks, which find all of it there."""
+    now = machine.policy.clock() if state["requests"] else 0.0
+    machine.gic._rewind_untold(prepare(machine.gic, gic))
+    _apply(machine, state, now)
+    machine.gic._tell()
+
+
+def _apply(machine: VirtMachine, state: Mapping[str, Any], now: float) -> None:
+    """Put the machine's own state in place; it was checked."""
     cpus: dict[int, Vcpu] = dict(machine.cpus)
     machine._cpus.clear()
     machine.timers.forget()
@@ -204,7 +211,6 @@ def _apply(machine: VirtMachine, state: Mapping[str, Any]) -> None:
         cpu = machine._cpus[saved["slot"]] = cpus[saved["slot"]]
         cpu.bring_back(saved)
     machine.timers.expect([(when, cpus[slot].timer, Timer(timer)) for when, slot, timer in state["deadlines"]])
-    now = machine.policy.clock() if state["requests"] else 0.0
     machine._requests.clear()
     machine._requests.update({cpus[slot]: now + left for slot, left in state["requests"]})
     machine._anonymous = state["anonymous"]
@@ -239,8 +245,7 @@ def restore_machine(kind: type[VirtMachine], source: Source, **more: Any) -> Vir
     except GicError as error:
         raise SnapshotError(f"the vCPUs of the snapshot cannot be plugged: {error}") from None
     _match(machine, state)
-    machine.gic.load(gic)
-    _apply(machine, state)
+    _bring_back(machine, state, gic)
     return machine
 
 

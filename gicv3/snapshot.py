@@ -19,6 +19,7 @@ from gicv3.errors import ConfigError, GicError, SnapshotError
 if TYPE_CHECKING:
     import numpy.typing
 
+    from gicv3._core import SavePoint
     from gicv3.gic import GICv3, GICv3Config
 
 VERSION = 1
@@ -285,6 +286,11 @@ def make(kind: type[GICv3], config: GICv3Config, arrays: dict[str, bytes]) -> GI
 
 def load_gic(gic: GICv3, source: Source) -> None:
     """What `GICv3.load` does."""
+    gic.rewind(prepare(gic, source))
+
+
+def prepare(gic: GICv3, source: Source) -> SavePoint:
+    """A snapshot as a save point that fits the GIC. Raises: SnapshotError as `GICv3.load`."""
     from gicv3.gic import GICv3
 
     config, arrays = expand(unpack(source))
@@ -292,11 +298,11 @@ def load_gic(gic: GICv3, source: Source) -> None:
     if wrong:
         raise SnapshotError(f"the snapshot is of another GIC: {'; '.join(wrong)}")
     saved = numpy.frombuffer(arrays["pe.accessible"], dtype="u1")
-    for pe in range(gic.num_pe):
-        if bool(saved[pe]) != gic.is_accessible(pe):
-            states = ("absent", "plugged")
-            raise SnapshotError(f"PE {pe} is {states[saved[pe]]} in the snapshot, {states[not saved[pe]]} here")
-    gic.rewind(make(GICv3, config, arrays).savepoint())
+    for pe, plugged in enumerate(saved != 0):
+        if plugged != gic.is_accessible(pe):
+            there, here = ("plugged", "absent") if plugged else ("absent", "plugged")
+            raise SnapshotError(f"PE {pe} is {there} in the snapshot, {here} here")
+    return make(GICv3, config, arrays).savepoint()
 
 
 # --- JSON

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from virt import fingerprint
 
-from gicv3 import GICv3, GICv3Config, Notifier, SnapshotError, Topology, VirtMachine, snapshot
+from gicv3 import GICv3, GICv3Config, Line, Notifier, SnapshotError, Topology, VirtMachine, snapshot
 from gicv3.acpi.cpuhp import CpuhpReg
 from gicv3.machine_state import save_machine
 from gicv3.policy import HotplugPolicy
 from gicv3.snapshot import Field
 from gicv3.timer import TimerReg
-from gicv3.vcpu import CpuPpi, PowerState
+from gicv3.vcpu import CpuPpi, PowerState, Vcpu
 
 ENABLE = 1
 
@@ -137,6 +137,50 @@ def test_a_new_machine_is_its_own() -> None:
     other.power_off(other.find_cpu("named"))
     other.complete_unplug("named")
     assert machine.save() == before
+
+
+def test_callbacks_of_a_load_find_all_in_place_and_what_they_raise_comes_after() -> None:
+    machine = busy()
+    machine.gic.set_ppi(0, 20, True)
+    machine.gic.redist[0]["GICR_WAKER"] = 0
+    machine.gic.redist[0]["GICR_IGROUPR0"] = machine.gic.redist[0]["GICR_ISENABLER0"] = 1 << 20
+    machine.gic.pe[0]["ICC_PMR_EL1"] = 0xFF
+    machine.gic.pe[0]["ICC_IGRPEN1_EL1"] = 1
+    data, before = machine.save(), fingerprint(machine)
+    machine.timers.advance(1000)
+    machine.reject_unplug("named")
+    machine.stop()
+    machine.reset()
+    found: list[tuple[int, bool, tuple[Any, ...]]] = []
+
+    def fail(cpu: Vcpu, line: Line, level: bool) -> None:
+        found.append((cpu.cpu_index, level, fingerprint(machine)))
+        raise RuntimeError("no")
+
+    machine.on_cpu_line = fail
+    with pytest.raises(RuntimeError, match="no"):
+        machine.load(data)
+    assert found == [(0, True, before)]
+    assert (fingerprint(machine), machine.save()) == (before, data)
+    machine.check()
+
+
+def test_a_clock_that_raises_leaves_the_machine_as_it_was() -> None:
+    def clock() -> float:
+        if now is None:
+            raise RuntimeError("no clock")
+        return now
+
+    now: float | None = 5
+    machine = VirtMachine(cpus=1, max_cpus=2, policy=HotplugPolicy(request_timeout=10, clock=clock))
+    machine.device_add(id="late", core_id=1)
+    machine.device_del("late")
+    data = machine.save()
+    machine.gic.pe[1]["ICC_PMR_EL1"] = 0x80
+    before, now = fingerprint(machine), None
+    with pytest.raises(RuntimeError, match="no clock"):
+        machine.load(data)
+    assert fingerprint(machine) == before
 
 
 # --- what does not fit

@@ -139,6 +139,16 @@ cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
     return room
 
 
+cdef int point_rewind(Gic gic, SavePoint point) except -1:
+    """`Gic.rewind`, but nobody is told yet."""
+    if point.config is not gic.config and point.config != gic.config:
+        raise ConfigError("point must be a save point of a GIC with this configuration, got another's")
+    saved_guard(gic)
+    if not point_return(gic, point):
+        raise MemoryError
+    return 0
+
+
 cdef bint point_return_all(GicState *s, SavePoint point) noexcept nogil:
     """point_return() under the lock: memory first, so that nothing changes when it is short."""
     cdef u64 **fresh
