@@ -18,6 +18,8 @@ class DeviceNotFoundError(HotplugError):
 
 _boot_path = re.compile(r"/machine/unattached/device\[([0-9]{1,5})\]").fullmatch
 _PERIPHERAL = "/machine/peripheral/"
+MAX_DEVICES = 1 << 64
+"""vCPUs that a machine can number because they were added without an id, those that are gone included."""
 _PROPERTIES = frozenset({"mp_affinity", "node_id", "pmu"})
 
 
@@ -73,6 +75,8 @@ class CpuHotplugHandler(HotplugSteps):
                 raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
             if id in self._devices:
                 raise HotplugError(f"Duplicate device ID '{id}'")
+        elif self._anonymous == MAX_DEVICES:
+            raise HotplugError(f"{MAX_DEVICES} devices without an id have been added, no number is left")
         for name in properties:
             if name not in _PROPERTIES:
                 raise HotplugError(f"Property '{driver}.{name.replace('_', '-')}' not found")

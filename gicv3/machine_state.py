@@ -7,7 +7,10 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gicv3.drivers import is_identifier
 from gicv3.errors import ConfigError, GicError, SnapshotError
+from gicv3.hotplug import MAX_DEVICES
+from gicv3.policy import MAX_TIMEOUT
 from gicv3.run_state import RunState
 from gicv3.snapshot import Field, Source, canonical, differences, pack, prepare, unpack
 from gicv3.timer import Timer
@@ -62,10 +65,11 @@ def _flag(name: str, value: object) -> bool:
 def _check_cpu(name: str, cpu: object, slots: int) -> None:
     saved = _object(name, cpu, _CPU)
     _number(f"{name}.slot", saved["slot"], slots - 1)
-    _number(f"{name}.anonymous", saved["anonymous"], _U64, -1)
+    _number(f"{name}.anonymous", saved["anonymous"], MAX_DEVICES - 1, -1)
     _number(f"{name}.power", saved["power"], max(PowerState))
-    if not isinstance(saved["id"], str | None) or (saved["id"] is not None and saved["anonymous"] != -1):
-        raise _wrong(f"{name}.id", saved["id"])
+    id = saved["id"]
+    if id is not None and (not isinstance(id, str) or not is_identifier(id) or saved["anonymous"] != -1):
+        raise _wrong(f"{name}.id", id)
     for flag in ("hotplugged", "unplug_requested"):
         _flag(f"{name}.{flag}", saved[flag])
     if _number(f"{name}.outputs", saved["outputs"], _OUTPUTS) & ~_OUTPUTS:
@@ -91,7 +95,6 @@ def _check(saved: Any, slots: int) -> dict[str, Any]:
     state = _object("state", saved, _MACHINE)
     if state["run_state"] not in [run_state.value for run_state in RunState]:
         raise _wrong("run_state", state["run_state"])
-    _number("anonymous", state["anonymous"], _U64)
     cpus = _list("cpus", state["cpus"])
     for number, cpu in enumerate(cpus):
         _check_cpu(f"cpus[{number}]", cpu, slots)
@@ -99,6 +102,7 @@ def _check(saved: Any, slots: int) -> dict[str, Any]:
     names = [cpu["id"] or cpu["anonymous"] for cpu in cpus if cpu["id"] or cpu["anonymous"] >= 0]
     if len(places) != len(cpus) or len(set(names)) != len(names) or 0 not in places:
         raise _wrong("cpus", "a slot or a name twice, or slot 0 empty")
+    _number("anonymous", state["anonymous"], MAX_DEVICES, 1 + max(cpu["anonymous"] for cpu in cpus))
     for deadline in _list("deadlines", state["deadlines"]):
         when, slot, timer = _list("deadlines", deadline, 3)
         _number("deadlines", when, _U64)
@@ -109,7 +113,9 @@ def _check(saved: Any, slots: int) -> dict[str, Any]:
         raise _wrong("deadlines", "one timer twice")
     for request in _list("requests", state["requests"]):
         slot, left = _list("requests", request, 2)
-        if type(left) not in (int, float) or _number("requests", slot, slots - 1) not in places:
+        if type(left) not in (int, float) or not -MAX_TIMEOUT <= left <= MAX_TIMEOUT:
+            raise _wrong("requests", request)
+        if _number("requests", slot, slots - 1) not in places:
             raise _wrong("requests", request)
     if state["acpi"] is not None:
         _check_acpi(state["acpi"], slots)
@@ -235,7 +241,7 @@ def restore_machine(kind: type[VirtMachine], source: Source, **more: Any) -> Vir
             warnings.simplefilter("ignore", RuntimeWarning)
             machine = kind(**plain, **options, **more)
         same = canonical(dict(machine.arguments)) == canonical(arguments)
-    except (ConfigError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (ConfigError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise SnapshotError(f"machine.arguments are none that a machine can have: {error}") from None
     if not same:
         raise _wrong("arguments", arguments)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from gicv3.arguments import integer, switch
 from gicv3.errors import ConfigError
 
+MAX_TIMEOUT = 1 << 63
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotplugPolicy:
@@ -22,7 +24,7 @@ class HotplugPolicy:
     running: str = "refuse"
     """What an eject does to a vCPU that is not off: "refuse", or "stop" it first. A failed eject lets it run on."""
     request_timeout: float | None = None
-    """How long, by `clock`, the guest may take to answer a request; None for ever."""
+    """How long, by `clock`, the guest may take to answer a request, at most 2**63; None for ever."""
     clock: Callable[[], float] = time.monotonic
     """The time that requests are measured by: seconds, unless the caller's clock counts something else."""
     admin_state: bool = False
@@ -37,8 +39,8 @@ class HotplugPolicy:
         if self.running not in ("refuse", "stop"):
             raise ConfigError(f"running must be 'refuse' or 'stop', got {self.running!r}")
         timeout = self.request_timeout
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-            raise ConfigError(f"request_timeout must be above 0 or None, got {self.request_timeout}")
+        if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout <= MAX_TIMEOUT):
+            raise ConfigError(f"request_timeout must be above 0, at most 2**63, or None, got {timeout!r:.80}")
         if not callable(self.clock):
             raise ConfigError(f"clock must be callable, got {self.clock!r}")
         object.__setattr__(self, "admin_state", switch("admin_state", self.admin_state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ _CRC = struct.Struct("<I")
 _TYPES = {b"B": 1, b"H": 2, b"I": 4, b"Q": 8}
 _PLAIN, _RUNS = b"=", b"r"
 _JSON = b"J"
+_DEPTH = 16                          # lists and objects inside each other, at most
 
 
 class Field(NamedTuple):
@@ -170,11 +172,25 @@ def _entries(body: bytes) -> Iterator[tuple[str, Field]]:
         at = start + size
 
 
-def _parse(name: str, text: bytes) -> Any:
+def _parse(name: str, text: str | bytes) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(f"the field {name} is no JSON: {error}") from None
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [inner for outer in level if isinstance(outer, list | dict)
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    if level:
+        raise SnapshotError(f"the field {name} has lists or objects more than {_DEPTH} deep")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 # --- configurations
@@ -326,10 +342,10 @@ def from_json(text: str | bytes) -> bytes:
 
     Raises: SnapshotError when it is none.
     """
-    value = _parse("snapshot", text.encode() if isinstance(text, str) else text)
+    value = _parse("snapshot", text)
     if not isinstance(value, dict) or value.keys() != {"format", "version", "config", "state"}:
         raise SnapshotError("a snapshot in JSON is an object with format, version, config and state")
-    if value["format"] != "gicv3" or value["version"] != VERSION:
+    if value["format"] != "gicv3" or type(value["version"]) is not int or value["version"] != VERSION:
         raise SnapshotError(f"format and version must be 'gicv3' and {VERSION}, got {value['format']!r} and "
                             f"{value['version']!r}")
     config = config_of(value["config"])

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from virt import fingerprint
 
-from gicv3 import GICv3, GICv3Config, Line, Notifier, SnapshotError, Topology, VirtMachine, snapshot
+from gicv3 import GICv3, GICv3Config, HotplugError, Line, Notifier, SnapshotError, Topology, VirtMachine, snapshot
 from gicv3.acpi.cpuhp import CpuhpReg
+from gicv3.hotplug import MAX_DEVICES
 from gicv3.machine_state import save_machine
 from gicv3.policy import HotplugPolicy
 from gicv3.snapshot import Field
@@ -216,6 +217,14 @@ def test_the_snapshot_of_a_gic_is_not_that_of_a_machine() -> None:
         GICv3.restore(VirtMachine(cpus=1).save())
 
 
+def deep(levels: int) -> list[Any]:
+    """Lists inside each other."""
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
 def changed(path: tuple[Any, ...], value: Any) -> bytes:
     """The busy machine's snapshot with one value of its text changed."""
     parsed = snapshot.unpack(save_machine(busy()))
@@ -240,6 +249,14 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
     (("cpus", 1, "outputs"), 1 << 40, r"machine.cpus\[1\].outputs"),
     (("cpus", 1, "unplug_requested"), 1, r"machine.cpus\[1\].unplug_requested"),
     (("cpus", 2, "id"), 5, r"machine.cpus\[2\].id"),
+    (("cpus", 2, "id"), "", r"machine.cpus\[2\].id"),
+    (("cpus", 2, "id"), "1a", r"machine.cpus\[2\].id"),
+    (("cpus", 2, "id"), "a/b", r"machine.cpus\[2\].id"),
+    (("cpus", 2, "id"), "a" + chr(0xD800), r"machine.cpus\[2\].id"),
+    (("anonymous",), 0, "machine.anonymous is none that a machine can have: 0"),
+    (("anonymous",), (1 << 64) + 1, "machine.anonymous"),
+    (("cpus", 3, "anonymous"), 1, "machine.anonymous is none that a machine can have: 1"),
+    (("cpus", 3, "anonymous"), 1 << 64, r"machine.cpus\[3\].anonymous"),
     (("cpus", 2, "anonymous"), 3, r"machine.cpus\[2\].id"),
     (("cpus", 2, "context", "el"), 4, r"machine.cpus\[2\].context.el"),
     (("cpus", 2, "context", "pc"), None, r"machine.cpus\[2\].context.pc"),
@@ -255,6 +272,11 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
     (("deadlines",), [[1, 0, 0], [2, 0, 0]], "one timer twice"),
     (("requests",), [[4, 1.0]], "machine.requests"),
     (("requests",), [[0, "1"]], "machine.requests"),
+    (("requests",), [[0, (1 << 63) + 1]], "machine.requests"),
+    (("requests",), [[0, -(1 << 63) - 1]], "machine.requests"),
+    (("requests",), [[0, 10**400]], "machine.requests"),
+    (("requests",), deep(900), "the field machine has lists or objects more than 16 deep"),
+    (("run_state",), deep(17), "the field machine has lists or objects more than 16 deep"),
     (("acpi", "selector"), 1 << 32, "machine.acpi.selector"),
     (("acpi", "command"), 4, "machine.acpi.command"),
     (("acpi", "removing"), [8], "machine.acpi.removing"),
@@ -262,6 +284,8 @@ def changed(path: tuple[Any, ...], value: Any) -> bytes:
     (("acpi",), None, "machine.acpi"),
     (("arguments",), 5, "machine.arguments"),
     (("arguments", "ram_size"), 0, "machine.arguments|ram_size"),
+    (("arguments", "frequency"), 10**400, "machine.arguments"),
+    (("arguments", "cpus"), 10**400, "machine.arguments"),
     (("arguments", "wings"), 2, "machine.arguments|wings"),
     (("more",), 2, "machine.state"),
 ])
@@ -283,7 +307,8 @@ def test_hostile_texts_are_refused_or_make_a_machine_that_is_whole() -> None:
     for _ in range(120):
         state = json.loads(json.dumps(parsed.texts["machine"]))
         place, key = draw.choice(list(leaves(state)))
-        place[key] = draw.choice((0, 1, 2, -1, 7, 8, 1 << 64, None, True, "x", [], {}, 1.5))
+        place[key] = draw.choice((0, 1, 2, -1, 7, 8, 1 << 64, 10**400, 1e300, None, True, "x", "a b", [], {}, 1.5,
+                                  [[0, 10**400]], [[0, 1e300]], [[0, 5]], deep(14)))
         try:
             machine = VirtMachine.restore(snapshot.pack({"machine": state}, {"gic": parsed.arrays["gic"]}))
         except SnapshotError:
@@ -294,7 +319,31 @@ def test_hostile_texts_are_refused_or_make_a_machine_that_is_whole() -> None:
         machine.timers.advance((1 << 64) - 1)
         machine.reset()
         machine.check()
+        if 2 not in machine.cpus and machine.has_hotpluggable_cpus and machine._anonymous < MAX_DEVICES:
+            machine.device_add(**machine.topology.props(2)._asdict())
+        machine.check()
+        VirtMachine.restore(machine.save())
     assert accepted
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = changed(("requests",), [[0, 12345]])
+    monkeypatch.setattr(snapshot, "canonical", lambda value: json.dumps(value, sort_keys=True).replace("12345", text))
+    parsed = snapshot.unpack(data)
+    with pytest.raises(SnapshotError, match="the field machine is no JSON"):
+        VirtMachine.restore(snapshot.pack(parsed.texts, parsed.arrays))
+
+
+def test_a_machine_that_has_numbered_all_devices_adds_no_more_without_an_id() -> None:
+    machine = VirtMachine.restore(changed(("anonymous",), MAX_DEVICES - 1))
+    machine.device_add(core_id=2, cluster_id=0)
+    assert machine.cpus[2].anonymous == MAX_DEVICES - 1
+    machine = VirtMachine.restore(machine.save())
+    with pytest.raises(HotplugError, match="no number is left"):
+        machine.device_add(core_id=2, cluster_id=1)
+    machine.device_add(id="more", core_id=2, cluster_id=1)
+    machine.check()
 
 
 def leaves(value: Any) -> Any:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,7 @@ def test_json_is_runs_of_count_and_value() -> None:
     ((), [], "an object with format"),
     (("format",), "other", "must be 'gicv3'"),
     (("version",), snapshot.VERSION + 1, f"and {snapshot.VERSION + 1}"),
+    (("version",), True, "and True"),
     (("state", "icc.pmr"), [[1, 0]], "must have 2 elements, got 1"),
     (("state", "icc.pmr"), [[2, 256]], "value of 1 bytes"),
     (("state", "icc.pmr"), [[2, -1]], "value of 1 bytes"),
@@ -321,6 +323,15 @@ def test_load_refuses_another_plugged_set_and_names_both_sides(saved: bool, here
     for gic, accessible in zip(gics, (saved, here)):
         gic.set_cpustate(1, None, accessible)
     assert refused(gics[1], gics[0].save()) == text
+
+
+@pytest.mark.parametrize("value", [2, 255])
+@pytest.mark.parametrize("here", [True, False])
+def test_load_refuses_a_pe_that_is_neither_plugged_nor_absent(value: int, here: bool) -> None:
+    gic = GICv3(GICv3Config(cpus=2, spis=32))
+    gic.set_cpustate(1, None, here)
+    text = refused(gic, replaced("pe.accessible", bytes([1, value])))
+    assert text == "PE 1 is plugged in the snapshot, absent here" or here
 
 
 def test_a_save_point_is_of_a_configuration() -> None:
@@ -486,6 +497,9 @@ def replaced(name: str, payload: bytes | None = None, **how: Any) -> bytes:
     (replaced("pe.dpg", b"\0\1"), "without one_of_n"),
     (replaced("config", b"{"), "the field config is no JSON"),
     (replaced("config", b"[" * 100_000), "the field config is no JSON"),
+    (replaced("config", b'{"cpus":2,"security":' + b"[" * 900 + b"]" * 900 + b"}"), "more than 16 deep"),
+    (replaced("config", b'{"cpus":NaN}'), "the field config is no JSON: NaN is no number"),
+    (replaced("config", b'{"cpus":1e999}'), "the field config is no JSON: 1e999 is no number"),
     (replaced("config", b"[]"), "config must be an object, got list"),
     (replaced("config", b'{"cpus":0}'), "cpus must be in 1..65536, got 0"),
     (replaced("config", b'{"cpus":true}'), "config.cpus is none that a GICv3 can have: True"),
@@ -557,9 +571,15 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
 def test_hostile_data_is_refused_or_a_state_that_the_invariants_hold_in(name: str) -> None:
     data = made(name, trace(name, seed=3, length=250)).save()
     draw = random.Random(name)
+    empty = GICv3(GICv3Config(**ALL[name]))
+    empty.set_accessible_range(0, empty.num_pe, False)
+    before = empty.state_digest()
     accepted = 0
     for _ in range(int(os.environ.get("GICV3_SNAPSHOT_FUZZ", "150"))):
         hostile = mutated(data, draw)
+        with suppress(SnapshotError):
+            empty.load(hostile)
+        assert empty.state_digest() == before
         try:
             gic = GICv3.restore(hostile)
         except SnapshotError:
