@@ -12,7 +12,7 @@ from gicv3.errors import ConfigError, GicError, SnapshotError
 from gicv3.hotplug import MAX_DEVICES
 from gicv3.policy import MAX_TIMEOUT
 from gicv3.run_state import RunState
-from gicv3.snapshot import Field, Source, canonical, differences, pack, prepare, unpack
+from gicv3.snapshot import Source, canonical, differences, machine_fields, pack_machine, prepare, unpack
 from gicv3.timer import Timer
 from gicv3.topology import Topology
 from gicv3.vcpu import CpuPpi, PowerState
@@ -149,18 +149,7 @@ def save_machine(machine: VirtMachine) -> bytes:
         "requests": [[cpu.cpu_index, deadline - now] for cpu, deadline in machine._requests.items()],
         "acpi": None if machine.acpi_device is None else machine.acpi_device.saved(),
     }
-    gic = machine.gic.save()
-    return pack({"machine": state}, {"gic": Field(b"B", b"=", len(gic), gic)})
-
-
-def _open(source: Source) -> tuple[Any, bytes]:
-    snapshot = unpack(source)
-    if snapshot.texts.keys() != {"machine"} or snapshot.arrays.keys() != {"gic"}:
-        if "config" in snapshot.texts:
-            raise SnapshotError("this is the snapshot of a GIC alone: GICv3.restore or GICv3.load takes it")
-        raise SnapshotError("a machine's snapshot has the fields machine and gic, this one has "
-                            f"{', '.join([*snapshot.texts, *snapshot.arrays])}")
-    return snapshot.texts["machine"], snapshot.arrays["gic"].payload
+    return pack_machine(state, machine.gic.save())
 
 
 def _arguments(saved: Any) -> dict[str, Any]:
@@ -176,7 +165,7 @@ def _arguments(saved: Any) -> dict[str, Any]:
 
 def load_machine(machine: VirtMachine, source: Source) -> None:
     """What `VirtMachine.load` does."""
-    saved, gic = _open(source)
+    saved, gic = machine_fields(unpack(source))
     arguments = _arguments(saved)
     wrong = differences(arguments, json.loads(canonical(dict(machine.arguments))))
     if wrong:
@@ -230,7 +219,7 @@ def _apply(machine: VirtMachine, state: Mapping[str, Any], now: float) -> None:
 
 def restore_machine(kind: type[VirtMachine], source: Source, **more: Any) -> VirtMachine:
     """What `VirtMachine.restore` gives."""
-    saved, gic = _open(source)
+    saved, gic = machine_fields(unpack(source))
     arguments = _arguments(saved)
     for name in ("highmem_redists", "acpi", "hotplug", "virtualization", "pmu", "its"):
         _flag(f"arguments.{name}", arguments.get(name))

@@ -321,33 +321,68 @@ def prepare(gic: GICv3, source: Source) -> SavePoint:
     return make(GICv3, config, arrays).savepoint()
 
 
+# --- a machine: its own text, and its GIC's whole snapshot
+
+
+def pack_machine(state: Any, gic: bytes) -> bytes:
+    """A machine's snapshot of its two fields."""
+    return pack({"machine": state}, {"gic": Field(b"B", b"=", len(gic), gic)})
+
+
+def machine_fields(snapshot: Snapshot) -> tuple[Any, bytes]:
+    """The text of a machine's snapshot, unchecked, and the GIC's snapshot."""
+    if snapshot.texts.keys() != {"machine"} or snapshot.arrays.keys() != {"gic"}:
+        if "config" in snapshot.texts:
+            raise SnapshotError("this is the snapshot of a GIC alone: GICv3.restore or GICv3.load takes it")
+        raise SnapshotError("a machine's snapshot has the fields machine and gic, this one has "
+                            f"{', '.join([*snapshot.texts, *snapshot.arrays])}")
+    return snapshot.texts["machine"], snapshot.arrays["gic"].payload
+
+
 # --- JSON
 
 
 def to_json(source: Source, indent: int | None = None) -> str:
-    """A GIC's snapshot as JSON: ``config``, and ``state`` with each field as runs ``[number of elements, value]``."""
-    snapshot = unpack(source)
+    """A snapshot of a GIC or of a machine as JSON: see docs/snapshots.md."""
+    return json.dumps(_json_form(unpack(source)), sort_keys=True, indent=indent)
+
+
+def _json_form(snapshot: Snapshot) -> dict[str, Any]:
+    if "machine" in snapshot.texts:
+        machine, gic = machine_fields(snapshot)
+        return {"format": "gicv3-machine", "version": snapshot.version, "machine": machine,
+                "gic": _json_form(unpack(gic))}
     config, arrays = expand(snapshot)
     shapes = _shapes(config)
     state = {}
     for name, array in arrays.items():
         lengths, values = _runs(numpy.frombuffer(array, dtype=f"<u{shapes[name][0]}"))
         state[name] = [[int(length), int(value)] for length, value in zip(lengths, values)]
-    value = {"format": "gicv3", "version": snapshot.version, "config": snapshot.texts["config"], "state": state}
-    return json.dumps(value, sort_keys=True, indent=indent)
+    return {"format": "gicv3", "version": snapshot.version, "config": snapshot.texts["config"], "state": state}
 
 
 def from_json(text: str | bytes) -> bytes:
-    """The snapshot that a JSON text describes: for `GICv3.restore`.
+    """The snapshot that a JSON text describes: for `GICv3.restore`, or of a machine for `VirtMachine.restore`.
 
-    Raises: SnapshotError when it is none.
+    Raises: SnapshotError when it is none; what a machine's says of its vCPUs is checked when it is restored.
     """
     value = _parse("snapshot", text)
-    if not isinstance(value, dict) or value.keys() != {"format", "version", "config", "state"}:
-        raise SnapshotError("a snapshot in JSON is an object with format, version, config and state")
-    if value["format"] != "gicv3" or type(value["version"]) is not int or value["version"] != VERSION:
-        raise SnapshotError(f"format and version must be 'gicv3' and {VERSION}, got {value['format']!r} and "
-                            f"{value['version']!r}")
+    if isinstance(value, dict) and value.get("format") == "gicv3-machine":
+        _check_form(value, "gicv3-machine", {"machine", "gic"})
+        return pack_machine(value["machine"], _gic_of_json(value["gic"]))
+    return _gic_of_json(value)
+
+
+def _check_form(value: Any, kind: str, keys: set[str]) -> None:
+    if not isinstance(value, dict) or value.keys() != {"format", "version"} | keys:
+        raise SnapshotError(f"a snapshot in JSON is an object with format, version, {' and '.join(sorted(keys))}")
+    if value["format"] != kind or type(value["version"]) is not int or value["version"] != VERSION:
+        raise SnapshotError(f"format and version must be {kind!r} and {VERSION}, got {value['format']!r:.80} and "
+                            f"{value['version']!r:.80}")
+
+
+def _gic_of_json(value: Any) -> bytes:
+    _check_form(value, "gicv3", {"config", "state"})
     config = config_of(value["config"])
     shapes = _shapes(config)
     if not isinstance(value["state"], dict) or not _required(shapes) <= value["state"].keys() <= shapes.keys():

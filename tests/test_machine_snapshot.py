@@ -17,6 +17,7 @@ from gicv3.snapshot import Field
 from gicv3.timer import TimerReg
 from gicv3.vcpu import CpuPpi, PowerState, Vcpu
 
+DATA = Path(__file__).parent / "data"
 ENABLE = 1
 
 
@@ -182,6 +183,42 @@ def test_a_clock_that_raises_leaves_the_machine_as_it_was() -> None:
     with pytest.raises(RuntimeError, match="no clock"):
         machine.load(data)
     assert fingerprint(machine) == before
+
+
+def test_json_says_the_same_as_the_bytes() -> None:
+    data = busy().save()
+    text = snapshot.to_json(data, indent=1)
+    assert snapshot.from_json(text) == snapshot.from_json(text.encode()) == data
+    value = json.loads(text)
+    assert (value["format"], value["version"]) == ("gicv3-machine", snapshot.VERSION)
+    assert value["machine"]["cpus"][2]["id"] == "named"
+    assert value["gic"] == json.loads(snapshot.to_json(busy().gic.save()))
+
+
+@pytest.mark.parametrize(("key", "value", "text"), [
+    ("version", True, "'gicv3-machine' and 1, got 'gicv3-machine' and True"),
+    ("version", 2, "and 2"),
+    ("more", 1, "an object with format, version, gic and machine"),
+    ("gic", [], "an object with format, version, config and state"),
+    ("format", "gicv3", "an object with format, version, config and state"),
+    ("machine", 5, "machine.state"),
+])
+def test_json_that_is_no_machine_is_refused(key: str, value: Any, text: str) -> None:
+    whole = json.loads(snapshot.to_json(busy().save()))
+    whole[key] = value
+    with pytest.raises(SnapshotError, match=text):
+        VirtMachine.restore(snapshot.from_json(json.dumps(whole)))
+
+
+# --- old versions
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("machine-v*.bin")), ids=lambda path: path.stem)
+def test_a_machine_of_an_older_version_loads(path: Path) -> None:
+    machine = VirtMachine.restore(path)
+    machine.check()
+    assert told(machine)[1:] == told(busy())[1:]
+    assert what_follows(machine) == what_follows(busy())
 
 
 # --- what does not fit

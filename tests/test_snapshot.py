@@ -288,7 +288,8 @@ def test_a_snapshot_of_an_older_version_loads(path: Path) -> None:
 
 
 def test_there_is_a_file_of_every_version() -> None:
-    assert {path.stem for path in DATA.glob("*.bin")} == {f"snapshot-v{n}" for n in range(1, snapshot.VERSION + 1)}
+    wanted = {f"{what}-v{n}" for what in ("snapshot", "machine") for n in range(1, snapshot.VERSION + 1)}
+    assert {path.stem for path in DATA.glob("*.bin")} == wanted
 
 
 # --- what does not fit
