@@ -102,7 +102,9 @@ def test_the_last_slot_of_a_machine_may_be_removable() -> None:
     ("options", "message"),
     [
         ({"removable": 5}, "removable must be 'hotplugged', 'all' or slots, got 5"),
-        ({"request_timeout": "1"}, "request_timeout must be above 0 or None, got 1"),
+        ({"request_timeout": "1"}, r"request_timeout must be above 0, at most 2\*\*63, or None, got '1'"),
+        ({"request_timeout": (1 << 63) + 1}, r"request_timeout must be .* got 9223372036854775809"),
+        ({"request_timeout": float("inf")}, "request_timeout must be .* got inf"),
         ({"clock": 5}, "clock must be callable, got 5"),
         ({"admin_state": "no"}, "admin_state must be True or False, got 'no'"),
     ],
