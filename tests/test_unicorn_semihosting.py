@@ -42,6 +42,7 @@ def mmu_on(engine: UnicornMachine) -> None:
     [
         (False, DATA, 42),
         (False, DATA + 1, 42),
+        (False, RAM, 42),
         (False, RAM_END - 16, 42),
         (False, RAM_END - 15, 1),
         (False, RAM_END, 1),
