@@ -14,6 +14,7 @@ from test_qmp import A57, in_loop
 
 from gicv3.errors import ConfigError
 from gicv3.machine import VirtMachine
+from gicv3.policy import HotplugPolicy
 from gicv3.qmp import QmpServer, StandInGuest
 from gicv3.qmp.schema import COMMANDS
 from gicv3.qmp.wire import MAX_DIGITS, MAX_NESTING, Framer, Malformed
@@ -243,6 +244,26 @@ async def test_a_client_that_leaves_events_unread_is_cut_off(tmp_path):
         received = await deaf.reader.read()
         assert 0 < received.count(b"\n") <= told
         assert await client.returned("query-name") == {}
+
+
+@in_loop
+async def test_a_client_that_reads_is_not_cut_off_when_the_requests_of_all_vcpus_end_at_once(tmp_path):
+    now = 0
+    machine = VirtMachine(cpus=1, max_cpus=40, policy=HotplugPolicy(request_timeout=5, clock=lambda: now))
+    async with serving(machine, tmp_path / "qmp", max_events=1) as (server, client):
+        for core_id in range(1, 40):
+            machine.device_add(id=f"cpu{core_id}", core_id=core_id)
+            machine.device_del(f"cpu{core_id}")
+        now = 5
+        machine.expire_unplug_requests()
+        assert {(await client.event())["data"]["device"] for _ in range(39)} == {f"cpu{n}" for n in range(1, 40)}
+        for count in (41, 42):
+            assert await client.returned("query-name") == {}
+            for _ in range(count):
+                server.send_event("STOP")
+            if count == 41:
+                assert [(await client.event())["event"] for _ in range(count)] == ["STOP"] * count
+        assert await client.reader.read() == b""
 
 
 @in_loop

@@ -51,7 +51,7 @@ class QmpServer:
     machine : what the commands are about. The server listens to its events until it is closed.
     max_clients : connections at a time; a further one is told so and closed.
     max_request : bytes of one request.
-    max_events : events that a client may leave unread, before it is cut off.
+    max_events : events that a client may leave unread, beside one for each possible vCPU, before it is cut off.
     handshake : seconds in which a client must have negotiated.
     now : the time of events, in seconds since 1970.
 
@@ -74,7 +74,12 @@ class QmpServer:
         self._machine = machine
         self._max_clients = max_clients
         self._handshake = handshake
-        self._limits: dict[str, Any] = {"max_request": max_request, "max_events": max_events, "handshake": handshake}
+        self._limits: dict[str, Any] = {
+            "max_request": max_request,
+            # Requests of all vCPUs may end at once: in one turn of the loop, in which no client can read.
+            "max_events": max_events + machine.max_cpus,
+            "handshake": handshake,
+        }
         self._now = now
         self._package = f"gicv3 {gicv3.__version__}"
         self._quit = asyncio.Event()
