@@ -246,3 +246,26 @@ def test_tables_of_one_page_are_read_by_one_callback() -> None:
     rig.set_table_bit(FIRST)
     rig.enable_lpis()
     assert rig.reads == [(PEND, 4096), (PROP, 4096)]
+
+
+@pytest.mark.parametrize("budget", [1, 4, 64])
+def test_lpis_disabled_amid_the_reading_of_memory_that_changes_are_written_once_a_page(budget: int) -> None:
+    rig = LpiRig(enable=False, callbacks=True, work_budget=budget)
+    seen: dict[int, bytes] = {}
+    wrote: dict[int, bytes] = {}
+
+    def read(address: int, size: int) -> bytes | None:
+        assert len(rig.reads) < 1000, "the GIC reads on and on"
+        rig.reads.append((address, size))
+        seen[address] = bytes([len(rig.reads) & 0xFF]) * size
+        return seen[address]
+
+    rig.gic.memory.unmap(RAM)
+    rig.gic.memory.map_callbacks(RAM, len(rig.ram), read, lambda address, data: wrote.update({address: data}))
+    rig.enable_lpis()
+    rig.enable_lpis(on=False)
+    rig.finish()
+    assert sorted(wrote) == [PEND + 1024, PEND + 4096]
+    assert wrote[PEND + 4096] == seen[PEND + 4096]
+    assert rig.gic.redist[0]["GICR_CTLR"] == CES | IR
+    rig.gic.check()

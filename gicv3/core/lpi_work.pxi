@@ -45,8 +45,6 @@ cdef void lpi_load_ends(GicState *s, u32 pe) noexcept nogil:
     s.num_lpi_clears = kept
 
 
-# --- portions ------------------------------------------------------------------------------------------------------
-
 # --- work --------------------------------------------------------------------------------------------------------
 
 cdef u32 lpi_judge(GicState *s, u32 pe, u32 intid) noexcept nogil:
@@ -68,27 +66,36 @@ cdef u32 lpi_judge(GicState *s, u32 pe, u32 intid) noexcept nogil:
     return MEM_OK
 
 
+cdef u32 lpi_read_word(GicState *s, u32 pe, u64 *bits) noexcept nogil:
+    """Read the next word of the pending table that is not read yet, less what was cleared."""
+    cdef LpiPe *lp = &s.lpi[pe]
+    cdef u32 result = mem_read64(s, table_address(lp.pendbaser) + <u64>lp.load_at * 8, bits)
+    if result == MEM_OK:
+        bits[0] = lpi_table_bits(s, pe, lp.load_at, bits[0])
+        lp.load_at += 1
+    return result
+
+
 cdef u32 lpi_load(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
     """Read the pending table from where it was left. A table that is not there holds nothing, and is counted."""
     cdef LpiPe *lp = &s.lpi[pe]
     cdef u64 bits
-    cdef u32 result
+    cdef u32 word, result
     while lp.load_at < lp.limit >> 6:
         if budget[0] <= 0:
             return MEM_WAIT
-        result = mem_read64(s, table_address(lp.pendbaser) + <u64>lp.load_at * 8, &bits)
+        word = lp.load_at
+        result = lpi_read_word(s, pe, &bits)
         if result == MEM_WAIT:
             return result
         if result == MEM_FAULT:
             s.lpi_table_faults += 1
             break
-        budget[0] -= (lp.load_at & 7) == 0
-        bits = lpi_table_bits(s, pe, lp.load_at, bits)
+        budget[0] -= (word & 7) == 0
         while bits:
-            lpi_pend(s, pe, lp.load_at * 64 + gic_ctz64(bits))
+            lpi_pend(s, pe, word * 64 + gic_ctz64(bits))
             bits &= bits - 1
             budget[0] -= 1
-        lp.load_at += 1
     lpi_load_ends(s, pe)
     return MEM_OK
 
@@ -123,20 +130,22 @@ cdef u32 lpi_refresh(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
 
 
 cdef u32 lpi_flush_words(GicState *s, u32 pe, u64 address, u32 words) noexcept nogil:
-    """Write some words of the pending table: those that were not read yet keep what memory has."""
+    """Write some words of the pending table, after what memory has of those that were not read yet: that is kept.
+
+    Each is read once, so that a write which is tried again is the same, whatever reads bring.
+    """
     cdef LpiPe *lp = &s.lpi[pe]
-    cdef u64[STAGE_WORDS] page
     cdef u64 bits
     cdef u32 result
-    cdef u32 i = 0
-    memcpy(&page[0], &lp.pend[lp.flush_at], words * 8)
-    if lp.load_at:               # disabled before all was read
-        for i in range(max(lp.load_at, lp.flush_at) - lp.flush_at, words):
-            result = mem_read64(s, address + i * 8, &bits)
-            if result != MEM_OK:
-                return result
-            page[i] |= lpi_table_bits(s, pe, lp.flush_at + i, bits)
-    return mem_write(s, address, &page[0], words * 8)
+    while lp.load_at and lp.load_at < lp.flush_at + words:       # disabled before all was read
+        result = lpi_read_word(s, pe, &bits)
+        if result != MEM_OK:
+            return result
+        lp.pending += gic_count64(bits & ~lp.pend[lp.load_at - 1])
+        lp.pend[lp.load_at - 1] |= bits
+        if lp.load_at == lp.flush_limit >> 6:
+            lpi_load_ends(s, pe)
+    return mem_write(s, address, &lp.pend[lp.flush_at], words * 8)
 
 
 cdef u32 lpi_flush(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
