@@ -258,6 +258,25 @@ def test_a_pending_table_is_read_on_where_it_is_restored() -> None:
     assert other.save() == rig.gic.save()
 
 
+def test_clears_of_lpis_that_are_not_read_yet_are_saved_at_each_step_of_the_reading() -> None:
+    rig = LpiRig(enable=False, id_bits=15, work_budget=1)
+    intids = range(FIRST, 1 << 15, 401)
+    for intid in intids:
+        rig.set_table_bit(intid)
+    rig.enable_lpis()
+    for intid in intids[2::3]:
+        rig.gic.redist[0]["GICR_CLRLPIR"] = intid
+    left = [intid for n, intid in enumerate(intids) if n % 3 != 2]
+    while rig.gic.has_work:
+        data = rig.gic.save()
+        other = GICv3.restore(data)
+        assert other.save() == data
+        rig.gic.step(0)
+    other.memory.map(RAM, rig.ram)
+    other.step(0)
+    assert rig.lpis() == other.lpi_pending(0) == left
+
+
 def test_nothing_is_saved_or_rewound_while_callbacks_bring_memory() -> None:
     rig = LpiRig(callbacks=True)
     point, data = rig.gic.savepoint(), rig.gic.save()

@@ -99,6 +99,16 @@ def test_an_lpi_set_after_its_clear_stays_pending_whatever_the_table_has() -> No
     assert rig.lpis() == sorted({*SPREAD, LAST - 2})
 
 
+def test_syncr_is_busy_until_the_lpi_that_is_cleared_is_read() -> None:
+    rig = SlowRig()
+    rig.gic.redist[0]["GICR_CLRLPIR"] = 20_000
+    assert rig.gic.redist[0]["GICR_SYNCR"] == 1
+    while 40_000 not in rig.lpis():
+        rig.gic.step(0)
+    assert rig.gic.has_work
+    assert rig.gic.redist[0]["GICR_SYNCR"] == 0
+
+
 def test_a_clear_counts_for_one_redistributor_and_for_one_reading() -> None:
     rig = SlowRig()
     rig.enable_lpis(1, on=False)

@@ -33,16 +33,21 @@ cdef u32 lpi_clears_of(GicState *s, u32 pe) noexcept nogil:
     return count
 
 
-cdef void lpi_load_ends(GicState *s, u32 pe) noexcept nogil:
-    """The table is read, or what is left of it needs no reading: no clear waits for it."""
+cdef void lpi_clears_drop(GicState *s, u32 pe, u32 end) noexcept nogil:
+    """Words below `end` are read: no clear waits for them."""
     cdef u32 i
     cdef u32 kept = 0
-    s.lpi[pe].load_at = 0
     for i in range(s.num_lpi_clears):
-        if s.lpi_clears[i] >> 32 != pe:
+        if s.lpi_clears[i] >> 32 != pe or <u32>s.lpi_clears[i] >> 6 >= end:
             s.lpi_clears[kept] = s.lpi_clears[i]
             kept += 1
     s.num_lpi_clears = kept
+
+
+cdef void lpi_load_ends(GicState *s, u32 pe) noexcept nogil:
+    """The table is read, or what is left of it needs no reading."""
+    s.lpi[pe].load_at = 0
+    lpi_clears_drop(s, pe, 1 << 26)
 
 
 # --- work --------------------------------------------------------------------------------------------------------
@@ -73,6 +78,7 @@ cdef u32 lpi_read_word(GicState *s, u32 pe, u64 *bits) noexcept nogil:
     if result == MEM_OK:
         bits[0] = lpi_table_bits(s, pe, lp.load_at, bits[0])
         lp.load_at += 1
+        lpi_clears_drop(s, pe, lp.load_at)
     return result
 
 
