@@ -810,10 +810,10 @@ cdef class Gic:
         self.drain()
 
     def save_pe(self, pe):
-        """All state of one PE: redistributor, wires, CPU interface, context, accessibility; not the vCPU object.
+        """All state of one PE: redistributor, wires, CPU interface, context, accessibility, and what `cpu` gives.
 
-        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state. It knows the 1-of-N
-        SPIs that wait for the PE, too, but they are not compared.
+        Good for `restore_pe` of the same PE of this GIC while both live; equal for equal state. The vCPU object and
+        the 1-of-N SPIs that wait for the PE are not compared.
 
         Parameters
         ----------

@@ -116,6 +116,7 @@ class HotplugSteps(Unique):
         Raises: what a notifier raised.
         """
         self.update_gic(cpu, True)
+        cpu.wired = True  # before a signal can come: what takes a plug back goes by it
         self._set_wires(cpu, True)
 
     def plug(self, cpu: Vcpu) -> None:
@@ -166,8 +167,7 @@ class HotplugSteps(Unique):
 
     def _plug_back(self, cpu: Vcpu, before: SavedPe, error: BaseException) -> None:
         """Take back what a plug has done before it failed."""
-        self._forget(cpu)
-        steps: UndoSteps = []
+        steps: UndoSteps = [(self._forget, cpu)]
         if cpu.wired:  # and so the notifiers have been told, all of them
             info = CPUHotplugInfo(self.gic, cpu, False)
             steps += [(self._set_wires, cpu, False), (partial(self.cpuhp_notifiers.notify, reverse=True), info)]
@@ -175,6 +175,7 @@ class HotplugSteps(Unique):
         try:
             take_back(error, steps)
         finally:
+            cpu.gicv3state = cpu.sysregs = None
             cpu.drop_timers()
 
     def _unplug_all(self, cpu: Vcpu) -> None:
@@ -196,30 +197,43 @@ class HotplugSteps(Unique):
 
     def _unplug(self, cpu: Vcpu) -> None:
         """All of an unplug but the stop."""
+        before = self.gic.save_pe(cpu.cpu_index)
+        state, sysregs = cpu.gicv3state, cpu.sysregs
+        told = False
         if self.hotplug_events.heard:
             self.hotplug_events.propose(HotplugEvent(HotplugStage.UNPLUG, cpu), HotplugEvent.inverse)
-        before = self.gic.save_pe(cpu.cpu_index)
         try:
             self._set_wires(cpu, False)
             self.update_gic(cpu, False)
+            told = True
+            self._forget(cpu)
         except BaseException as error:
-            event = HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True)
+            steps: UndoSteps = []
+            if told:
+                steps.append((self.cpuhp_notifiers.notify, CPUHotplugInfo(self.gic, cpu, True)))
             # The PPIs have their levels again when the wires are connected: that makes no edge.
-            take_back(
-                error,
-                [
-                    (self.gic.restore_pe, cpu.cpu_index, before),
-                    (self._set_wires, cpu, True),
-                    (partial(self.hotplug_events.notify, reverse=True), event),
-                ],
-            )
+            steps += [
+                (self.gic.restore_pe, cpu.cpu_index, before),
+                (self._set_wires, cpu, True),
+                (
+                    partial(self.hotplug_events.notify, reverse=True),
+                    HotplugEvent(HotplugStage.UNPLUG, cpu, undo=True),
+                ),
+            ]
+            try:
+                take_back(error, steps)
+            finally:
+                cpu.gicv3state, cpu.sysregs = state, sysregs
             raise
-        self._forget(cpu)
 
     def _forget(self, cpu: Vcpu) -> None:
-        """Free the slot and the name of a vCPU."""
-        self._cpus.pop(cpu.cpu_index, None)
-        self._devices.pop(cpu.id if cpu.id is not None else cpu.qom_path, None)
+        """Free the slot and the name of a vCPU, if it has them; nothing interrupts it between the two."""
+        index, cpus, devices = cpu.cpu_index, self._cpus, self._devices
+        name = cpu.id if cpu.id is not None else cpu.qom_path
+        if name in devices:
+            del devices[name]
+        if index in cpus:
+            del cpus[index]
 
     @abstractmethod
     def _set_power(self, cpu: Vcpu, state: PowerState) -> None:

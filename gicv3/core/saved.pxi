@@ -14,6 +14,7 @@ cdef class SavedPe:
     """State of one PE, from `Gic.save_pe`: opaque, comparable."""
 
     cdef Gic gic
+    cdef object cpu              # who has the PE: `Gic.cpu`
     cdef u32 index
     cdef PeState hot
     cdef PeCold cold
@@ -62,6 +63,7 @@ cdef SavedPe pe_save(Gic gic, pe):
     cdef bint room = True
     saved.index = arg_pe(gic, pe)
     saved.gic = gic
+    saved.cpu = gic._cpus[saved.index]
     with gic.mutex:
         saved.hot = gic.s.pe[saved.index]
         saved.cold = gic.s.cold[saved.index]
@@ -82,6 +84,7 @@ cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
     if saved.gic is not gic or saved.index != index:
         raise ConfigError(f"saved must come from save_pe of PE {pe} of this GIC, got PE {saved.index}'s"
                           f"{'' if saved.gic is gic else ' of another GIC'}")
+    gic._cpus[index] = saved.cpu
     with gic.mutex:
         memcpy(&record.spi_q[0], &p.spi_q[0], sizeof(p.spi_q))
         memcpy(&record.raised[0], &p.raised[0], sizeof(p.raised))
