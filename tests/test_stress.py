@@ -19,7 +19,7 @@ from required import unavailable
 from gicv3.errors import ConfigError
 from gicv3.hotplug import CpuHotplugHandler
 from gicv3.plug import HotplugEvent, HotplugStage
-from gicv3.stress import Action, Report, Step, StressConfig, replay, run, run_seeds, write
+from gicv3.stress import Action, Report, Step, StressConfig, Violation, replay, run, run_seeds, write
 from gicv3.stress.steps import WEIGHTS, generate
 from gicv3.stress.world import World
 
@@ -171,6 +171,49 @@ def test_an_unplug_that_skips_a_step_is_found_and_shrunk(skip, monkeypatch):
     replay(config, islice(generate(config), min(failure.step, 40)))
     monkeypatch.undo()
     replay(small, failure.script)
+
+
+def hide_until(cycles, monkeypatch):
+    """Break what no part of a run shows that has fewer cycles. Returns: a list of the steps done since."""
+    done, do = [], World.do
+
+    def counted(self, step):
+        done.append(step)
+        do(self, step)
+        if self.cycles > cycles:
+            raise Violation("planted")
+
+    monkeypatch.setattr(World, "do", counted)
+    return done
+
+
+def test_the_search_for_a_short_script_ends_and_what_is_too_long_to_show_is_in_json(monkeypatch):
+    monkeypatch.setattr("gicv3.stress.shrink.BUDGET", 20_000)
+    done = hide_until(600, monkeypatch)
+    report = run(StressConfig(max_cpus=24, cycles=1000, check_every=100))
+    assert 2 * report.steps < len(done) <= 2 * report.steps + 20_000
+    script = report.failure.script
+    assert 1000 < len(script) <= report.steps
+    assert str(report).endswith(
+        f"{len(script)} steps on {report.failure.max_cpus} possible vCPUs lead there; a report in JSON has them"
+    )
+    assert len(json.loads(report.to_json())["failure"]["script"]) == len(script)
+
+
+def test_a_failure_is_in_the_report_before_it_is_shrunk(monkeypatch, tmp_path, capsys):
+    from gicv3.cli import stress
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    hide_until(10, monkeypatch)
+    monkeypatch.setattr("gicv3.stress.loop.shrink", interrupted)
+    path = tmp_path / "out.json"
+    with pytest.raises(KeyboardInterrupt):
+        stress.run(SMALL, 1, None, path)
+    failure = json.loads(path.read_text())[0]["failure"]
+    assert (failure["error"], failure["script"]) == ("Violation: planted", [])
+    assert capsys.readouterr().out == f"step {failure['step']}: Violation: planted: shrinking it\n"
 
 
 def test_the_report_is_json_and_a_page_with_or_without_plots(tmp_path, monkeypatch):

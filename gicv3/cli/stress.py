@@ -18,7 +18,7 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
     if report is not None:
         report.open("a").close()  # better now than after hours
     try:
-        reports = _many(console, config, seeds, jobs) if seeds > 1 else [_one(console, config)]
+        reports = _many(console, config, seeds, jobs) if seeds > 1 else [_one(console, config, report)]
     except BrokenExecutor as error:
         console.print(f"FAILED: a process died: {error}", soft_wrap=True)
         return 1
@@ -35,14 +35,20 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
     return 1 if failed else 0
 
 
-def _one(console: Console, config: StressConfig) -> Report:
+def _one(console: Console, config: StressConfig, path: Path | None) -> Report:
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(sample: Sample) -> None:
             if console.is_terminal:
                 live.update(_line(config, sample), refresh=True)
 
-        report = run_one(config, show)
+        def failed(report: Report) -> None:
+            if path is not None:
+                write(path, [report])
+            assert report.failure is not None
+            console.print(f"step {report.failure.step}: {report.failure.error}: shrinking it", soft_wrap=True)
+
+        report = run_one(config, show, failed)
     console.print(str(report), soft_wrap=True)
     return report
 

@@ -21,14 +21,17 @@ Progress = Callable[[Sample], object]
 _PAGE = 4096
 
 
-def run(config: StressConfig, progress: Progress | None = None) -> Report:
+def run(
+    config: StressConfig, progress: Progress | None = None, failed: Callable[[Report], object] | None = None
+) -> Report:
     """Run to the end or to the first failure, which is then shrunk to a short script.
 
-    Parameters: `config`; `progress`, called with a sample at each check.
-    Returns: the report; it is `ok` when nothing was wrong. Raises: what `progress` raises; with `guest`, ImportError.
+    Parameters: `config`; `progress`, called with a sample at each check; `failed`, called with the report of a
+    failure before it is shrunk, which takes as long as the run, and a million steps at most.
+    Returns: the report; it is `ok` when nothing was wrong. Raises: what the callbacks raise; with `guest`, ImportError.
     """
     record = Recorder(config, progress)
-    return _run_guests(config, record) if config.guest else _run_steps(config, record)
+    return _run_guests(config, record) if config.guest else _run_steps(config, record, failed)
 
 
 class Recorder:
@@ -64,7 +67,7 @@ class Recorder:
         return Report(self._config, tuple(self._samples), steps, cycles, failure, versions)
 
 
-def _run_steps(config: StressConfig, record: Recorder) -> Report:
+def _run_steps(config: StressConfig, record: Recorder, failed: Callable[[Report], object] | None) -> Report:
     world = World(config)
 
     def sample() -> bool:
@@ -81,6 +84,8 @@ def _run_steps(config: StressConfig, record: Recorder) -> Report:
             world.check()
         except Exception as error:
             sample()
+            if failed is not None:
+                failed(record.report(number + 1, world.cycles, _failure(number, error, (), config.max_cpus)))
             return record.report(number + 1, world.cycles, _locate(config, checked, number, error))
         checked = number + 1
         # No cycle is done in less than an operation: the run is looked at before it can be over.
@@ -103,8 +108,7 @@ def _run_guests(config: StressConfig, record: Recorder) -> Report:
             try:
                 demo.play()
             except (DemoError, GicError) as error:
-                failure = Failure(guests, f"{type(error).__name__}: {error}", (), MAX_CPUS)
-                return record.report(guests + 1, cycles, failure)
+                return record.report(guests + 1, cycles, _failure(guests, error, (), MAX_CPUS))
             finally:
                 interrupts += demo.taken
         guests += 1
@@ -136,7 +140,11 @@ def _locate(config: StressConfig, checked: int, last: int, error: Exception) -> 
             error = found
             break
     script, max_cpus = shrink(config, steps[: number + 1], error)
-    return Failure(number, f"{type(error).__name__}: {error}", tuple(script), max_cpus)
+    return _failure(number, error, script, max_cpus)
+
+
+def _failure(step: int, error: Exception, script: Iterable[Step], max_cpus: int) -> Failure:
+    return Failure(step, f"{type(error).__name__}: {error}", tuple(script), max_cpus)
 
 
 def _resident() -> int:

@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from gicv3.stress.steps import Step, StressConfig
 
+_SHOWN = 1000
+"""Steps of a script that a text has at most."""
+
 
 class Sample(NamedTuple):
     """How far a run was at one of its checks."""
@@ -84,8 +87,10 @@ class Report:
         text = f"FAILED: {line}\nat step {failure.step}: {failure.error}"
         if not failure.script:
             return text
-        script = "".join(f"\n  {step}" for step in failure.script)
-        return f"{text}\n{len(failure.script)} steps on {failure.max_cpus} possible vCPUs lead there:{script}"
+        text += f"\n{len(failure.script)} steps on {failure.max_cpus} possible vCPUs lead there"
+        if len(failure.script) > _SHOWN:
+            return f"{text}; a report in JSON has them"
+        return f"{text}:" + "".join(f"\n  {step}" for step in failure.script)
 
     def to_json(self) -> str:
         """The report as a JSON object."""

@@ -10,21 +10,28 @@ from gicv3.stress.world import World
 
 _SMALL = (2, 4, 16, 64)
 """Machines that a failure is tried on first."""
-_ATTEMPTS = 2000
-"""Scripts that are tried at most: a failure that hides is reported longer than it could be."""
+BUDGET = 1_000_000
+"""Steps that are done at most: a failure that hides is reported longer than it could be."""
+_FRESH = 500
+"""What a fresh machine counts, in steps; and another one for each 16 of its vCPUs."""
 
 
 class _Search:
-    """Tries scripts, and remembers how many it may still try."""
+    """Tries scripts, and remembers how many steps it may still do."""
 
     def __init__(self, config: StressConfig, kind: type[Exception]) -> None:
         self.config = config
         self.kind = kind
-        self.left = _ATTEMPTS
+        self.left = BUDGET
 
     def fails(self, steps: Sequence[Step], config: StressConfig) -> bool:
-        """Whether a script leads to an error of the same kind on a fresh machine; checked at the end only."""
-        self.left -= 1
+        """Whether a script leads to an error of the same kind on a fresh machine; checked at the end only.
+
+        What the budget is too small for is not tried, nor anything after it.
+        """
+        self.left -= len(steps) + _FRESH + config.max_cpus // 16
+        if self.left < 0:
+            return False
         try:
             world = World(config)
             for step in steps:
@@ -47,7 +54,7 @@ def shrink(config: StressConfig, steps: Sequence[Step], error: Exception) -> tup
     found = _suffix(search, steps)
     max_cpus = config.max_cpus
     for size in _SMALL:
-        if size >= max_cpus:
+        if size >= max_cpus or search.left <= 0:
             break
         folded = [step._replace(slot=1 + step.slot % (size - 1)) for step in found]
         # Steps on slots beside the failing one do no harm where they are, and may where they are folded onto it.
