@@ -307,7 +307,7 @@ def test_a_failing_command_says_how_to_repeat_it(monkeypatch, capsys):
     assert stress.run(config, 1, None, None) == 1
     out = capsys.readouterr().out
     assert "FAILED: seed 9: " in out
-    assert out.endswith("again: gicv3 stress --max-cpus 24 --check-every 100 --seed 9\n")
+    assert out.endswith("again: gicv3 stress --max-cpus 24 --cycles 300 --check-every 100 --seed 9\n")
 
 
 OTHERS = """

@@ -27,7 +27,7 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
     failed = [report for report in reports if not report.ok]
     if failed:
         options = (
-            f"--max-cpus {config.max_cpus} --check-every {config.check_every}"
+            f"--max-cpus {config.max_cpus} --cycles {config.cycles} --check-every {config.check_every}"
             + " --its" * config.its
             + " --guest" * config.guest
         )
