@@ -70,6 +70,7 @@ include "core/configure.pxi"
 include "core/check.pxi"
 include "core/check_lpi.pxi"
 include "core/arguments.pxi"
+include "core/raised.pxi"
 include "core/mapping.pxi"
 include "core/inspection.pxi"
 include "core/findings.pxi"
@@ -238,13 +239,13 @@ cdef class Gic:
         """Run the callbacks for what changed since the last drain, in order. State is final; they may call back in.
 
         One call drains at a time: a nested call, or one from another thread, leaves its changes to the one under way.
-        If `on_line` raises, the rest still runs; what is not an `Exception` (KeyboardInterrupt) ends the drain after
-        the changes in hand, and later ones wait for the next call.
+        If callbacks raise, the rest still runs, and the first 16 exceptions come out; what is not an `Exception`
+        (KeyboardInterrupt) ends the drain after the changes in hand, and later ones wait for the next call.
         """
-        cdef list errors = None
+        cdef _Raised raised = None
         if unlikely(gic_has_work(self.s) and not self.serving):
-            errors = work_serve(self, errors)
-        return drain_lines(self, errors)
+            raised = work_serve(self)
+        return drain_lines(self, raised)
 
     cdef void c_drain(self) noexcept nogil:
         cdef Changes changes

@@ -269,3 +269,25 @@ def test_lpis_disabled_amid_the_reading_of_memory_that_changes_are_written_once_
     assert wrote[PEND + 4096] == seen[PEND + 4096]
     assert rig.gic.redist[0]["GICR_CTLR"] == CES | IR
     rig.gic.check()
+
+
+@pytest.mark.parametrize(("pages", "left_out"), [(16, 0), (17, 0), (18, 1), (60, 43)])
+def test_sixteen_exceptions_come_out_with_an_interrupt_and_the_rest_are_counted(pages: int, left_out: int) -> None:
+    rig = LpiRig(callbacks=True, id_bits=18)
+
+    def read(address: int, size: int) -> bytes | None:
+        rig.reads.append((address, size))
+        raise KeyboardInterrupt if len(rig.reads) == pages else OSError(len(rig.reads))
+
+    rig.lpi(*range(FIRST, FIRST + pages * 4096, 4096))
+    rig.gic.memory.unmap(RAM)
+    rig.gic.memory.map_callbacks(RAM, len(rig.ram), read, rig.write_ram)
+    rig.reads.clear()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        rig.gic.redist[0]["GICR_INVALLR"] = 0
+    assert len(rig.reads) == pages
+    kept = caught.value.exceptions
+    assert [error.args for error in kept[:15]] == [(n,) for n in range(1, 16)]
+    assert isinstance(kept[-1], KeyboardInterrupt)
+    assert len(kept) + left_out == pages
+    assert caught.value.message == "callbacks failed" + (f", {left_out} more left out" if left_out else "")

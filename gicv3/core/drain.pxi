@@ -106,7 +106,7 @@ cdef list take_changes(Gic gic):
     return result
 
 
-cdef list tell_lines(Gic gic, tuple change, list errors):
+cdef _Raised tell_lines(Gic gic, tuple change, _Raised raised):
     """Call `on_line` for each line of one PE that moved; what is raised is collected, so that all the rest is told."""
     callback = gic._on_line
     pe, old, new = change
@@ -117,24 +117,20 @@ cdef list tell_lines(Gic gic, tuple change, list errors):
                 try:
                     callback(pe, line, new & bit != 0)
                 except BaseException as error:
-                    errors = [*(errors or ()), error]
-    return errors
+                    raised = raised_add(raised, error)
+    return raised
 
 
-cdef int drain_lines(Gic gic, list errors) except -1:
-    """Tell what changed, then raise what callbacks raised, `errors` first."""
+cdef int drain_lines(Gic gic, _Raised raised) except -1:
+    """Tell what changed, then raise what callbacks raised, in `raised` before."""
     if gic.s.num_notify and drain_begin(gic):
         while (changes := take_changes(gic)):
             for change in changes:
-                errors = tell_lines(gic, change, errors)
-            if errors and not all(isinstance(error, Exception) for error in errors):
+                raised = tell_lines(gic, change, raised)
+            if raised is not None and raised.fatal:
                 gic.draining = False
                 break
-    if errors is not None:
-        if len(errors) == 1:
-            raise errors[0]
-        raise BaseExceptionGroup("callbacks failed", errors)
-    return 0
+    return raised_out(raised)
 
 
 cdef int drain_or_report(Gic gic) except -1:

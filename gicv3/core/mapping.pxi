@@ -107,12 +107,13 @@ cdef bint request_serve(Gic gic, MemRequest *request) except -1:
     return True
 
 
-cdef list work_serve(Gic gic, list errors):
-    """Go on with the GIC's work; run the callbacks it needs until none is. Returns what they raised, after `errors`.
+cdef _Raised work_serve(Gic gic):
+    """Go on with the GIC's work; run the callbacks it needs until none is. Returns what they raised, or None.
 
     One call serves at a time: a nested call, or one from another thread, leaves its work to the one under way.
     """
     cdef MemRequest *request = request_new()
+    cdef _Raised raised = None
     cdef bint more = True
     cdef bint done
     gic.serving = True
@@ -126,10 +127,10 @@ cdef list work_serve(Gic gic, list errors):
                 try:
                     done = request_serve(gic, request)
                 except BaseException as error:
-                    errors = [*(errors or ()), error]
+                    raised = raised_add(raised, error)
                 with gic.mutex:
                     mem_supply(gic.s, request, done)
     finally:
         gic.serving = False
         free(request)
-    return errors
+    return raised
