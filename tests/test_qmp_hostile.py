@@ -338,7 +338,17 @@ async def test_the_server_listens_where_only_this_host_can_reach_it():
         for bad in ("tcp:0.0.0.0:0", "tcp:192.168.1.1:0", "tcp:[::]:0", "tcp:example.com:0", "tcp::0"):
             with pytest.raises(ConfigError, match="address"):
                 await server.listen(bad)
-        for bad in ("unix:", "tcp:127.0.0.1", "tcp:127.0.0.1:65536", "tcp:127.0.0.1:x", "udp:127.0.0.1:1", ""):
+        for bad in (
+            "unix:",
+            "tcp:127.0.0.1",
+            "tcp:127.0.0.1:65536",
+            "tcp:127.0.0.1:x",
+            "udp:127.0.0.1:1",
+            "",
+            "tcp:127.0.0.1:" + "9" * 5000,
+            "unix:\0x",
+            "unix:x\0",
+        ):
             with pytest.raises(ConfigError, match="unix:PATH or tcp"):
                 await server.listen(bad)
 

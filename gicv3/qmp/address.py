@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from gicv3.errors import ConfigError
 
 BACKLOG = 16
+_PORT = re.compile("[0-9]{1,5}")
 MAX_PATH = 107
 """Bytes of a socket file's path on Linux: sun_path without its end."""
 
@@ -27,14 +29,14 @@ class Listener:
     def __init__(self, address: str) -> None:
         kind, _, rest = address.partition(":")
         self._inode = 0
-        if kind == "unix" and rest:
+        if kind == "unix" and rest and "\0" not in rest:
             self.socket = _unix(rest)
             self._path = Path(rest).absolute()
             self._inode = self._path.lstat().st_ino
             self.name = address
             return
         host, _, port = rest.rpartition(":")
-        if kind != "tcp" or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if kind != "tcp" or not host or not _PORT.fullmatch(port) or int(port) > 65535:
             raise ConfigError(f"address must be unix:PATH or tcp:127.0.0.1:PORT, got {address!r}")
         self.socket = _tcp(address, host.strip("[]"), int(port))
         self.name = f"tcp:{host}:{self.socket.getsockname()[1]}"
