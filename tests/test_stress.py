@@ -120,6 +120,8 @@ def test_guests_run_one_after_another_and_their_failure_is_told(monkeypatch):
     monkeypatch.setattr("gicv3.cli.demo.PATIENCE", 0)
     report = run(config)
     assert str(report).endswith("at step 0: DemoError: the guest did not boot: nothing moved for 0 ticks")
+    monkeypatch.setattr("gicv3.cli.demo.Demo.play", lambda demo: [][demo.taken])
+    assert str(run(config)).endswith("at step 0: IndexError: list index out of range")
 
 
 def broken_unplug(skip):
