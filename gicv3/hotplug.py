@@ -240,6 +240,7 @@ class CpuHotplugHandler(HotplugSteps):
         if not self.has_hotpluggable_cpus:
             raise HotplugError("CPU hot(un)plug not supported on this machine")
         self._check_unpluggable(cpu)
+        self._check_at_rest(cpu)
         asked_before, cpu.unplug_requested = cpu.unplug_requested, True
         try:
             if self.hotplug_events.heard:

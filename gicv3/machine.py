@@ -199,7 +199,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         self._anonymous = 0
         self._disabled: dict[int, Vcpu] = {}
         self._requests: dict[Vcpu, float] = {}
-        self._busy = False
+        self._busy: Vcpu | None = None
         self._ready = False
         self.possible_cpus = PossibleCpus(self)
         self.cpus = MappingProxyType(self._cpus)
@@ -284,8 +284,9 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         `powered_on`.
 
         Parameters: `entry`, the address where it starts, and `context_id`, what it finds in X0: 0..2**64-1 each.
-        Raises: ConfigError; GicError when it is not off or not plugged; what `on_power` raised, and it is off then;
-        what a callback raised that was told of its reset, and it is started nevertheless.
+        Raises: ConfigError; GicError when it is not off, not plugged, or just being plugged or unplugged; what
+        `on_power` raised, and it is off then; what a callback raised that was told of its reset, and it is started
+        nevertheless.
         """
         instance("cpu", cpu, Vcpu)
         for name, value in (("entry", entry), ("context_id", context_id)):
@@ -293,6 +294,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
                 raise ConfigError(f"{name} must be in 0..2**64-1, got {value:#x}")
         if cpu.power_state is not PowerState.OFF or self._cpus.get(cpu.cpu_index) is not cpu:
             raise GicError(f"cpu {cpu.cpu_index} must be plugged and OFF to be powered on")
+        self._check_at_rest(cpu)
         errors: list[BaseException] = []
         collect(errors, cpu.reset)
         cpu.context.pc = entry

@@ -77,8 +77,8 @@ class HotplugSteps(Unique):
     """What is allowed, and how."""
     _cpus: dict[int, Vcpu]
     _devices: dict[str, Vcpu]
-    _busy: bool
-    """While a vCPU is being plugged or unplugged: a notifier must not begin with another."""
+    _busy: Vcpu | None
+    """The vCPU that is being plugged or unplugged: a notifier must not begin with another, nor ask for or start it."""
 
     def update_gic(self, cpu: Vcpu, plugging: bool) -> None:
         """Tell the CPU hotplug notifiers that `cpu` comes, or, in the opposite order, that it goes.
@@ -152,10 +152,10 @@ class HotplugSteps(Unique):
 
     def _plug_all(self, cpu: Vcpu) -> None:
         """The transaction of a plug."""
-        if self._busy:
+        if self._busy is not None:
             raise HotplugError(_BUSY)
         before = self.gic.save_pe(cpu.cpu_index)
-        self._busy = True
+        self._busy = cpu
         try:
             self.pre_plug(cpu)
             self.plug(cpu)
@@ -163,7 +163,7 @@ class HotplugSteps(Unique):
             self._plug_back(cpu, before, error)
             raise
         finally:
-            self._busy = False
+            self._busy = None
 
     def _plug_back(self, cpu: Vcpu, before: SavedPe, error: BaseException) -> None:
         """Take back what a plug has done before it failed."""
@@ -176,13 +176,14 @@ class HotplugSteps(Unique):
             take_back(error, steps)
         finally:
             cpu.gicv3state = cpu.sysregs = None
+            cpu.power_state = OFF
             cpu.drop_timers()
 
     def _unplug_all(self, cpu: Vcpu) -> None:
         """The transaction of an unplug, which begins with stopping a vCPU that runs."""
-        if self._busy:
+        if self._busy is not None:
             raise HotplugError(_BUSY)
-        self._busy = True
+        self._busy = cpu
         power = cpu.power_state
         try:
             if power is not OFF:
@@ -193,7 +194,7 @@ class HotplugSteps(Unique):
                 take_back(error, [(self._set_power, cpu, power)])
             raise
         finally:
-            self._busy = False
+            self._busy = None
 
     def _unplug(self, cpu: Vcpu) -> None:
         """All of an unplug but the stop."""
@@ -234,6 +235,11 @@ class HotplugSteps(Unique):
             del devices[name]
         if index in cpus:
             del cpus[index]
+
+    def _check_at_rest(self, cpu: Vcpu) -> None:
+        """Raises: HotplugError for the vCPU that is being plugged or unplugged."""
+        if self._busy is cpu:
+            raise HotplugError(f"cpu {cpu.cpu_index} is being plugged or unplugged")
 
     @abstractmethod
     def _set_power(self, cpu: Vcpu, state: PowerState) -> None:

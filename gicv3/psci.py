@@ -97,7 +97,7 @@ class Psci:
         if slot < 0:
             return PsciResult.INVALID_PARAMETERS
         target = self._machine.cpus.get(slot)
-        if target is None:
+        if target is None or target is self._machine._busy:
             return PsciResult.DENIED
         if target.power_state is PowerState.ON:
             return PsciResult.ALREADY_ON

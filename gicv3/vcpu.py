@@ -296,6 +296,7 @@ class Vcpu(Unique):
 
     def put_away(self) -> None:
         """Forget all that a vCPU had while it was enabled, so that it comes back as one that is new."""
+        self.power_state = OFF
         self.outputs = 0
         self.unplug_requested = False
         if self._context is not None:

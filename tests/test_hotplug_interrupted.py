@@ -104,7 +104,7 @@ def test_ctrl_c_anywhere_in_a_plug_or_an_unplug_leaves_a_slot_that_works(call, s
     ],
 )
 def test_a_refusal_holds_for_the_gic_and_the_vcpu_although_the_gics_notifier_left_the_list(call, plugging):
-    machine, (first, last) = machine_with_followers()
+    machine, (follower, _) = machine_with_followers()
     members = list(machine.cpuhp_notifiers)
     before = fingerprint(machine)
 
@@ -124,6 +124,6 @@ def test_a_refusal_holds_for_the_gic_and_the_vcpu_although_the_gics_notifier_lef
     machine.check()
     assert fingerprint(machine) == before
     if plugging:
-        assert (first.cpu.gicv3state, first.cpu.sysregs, first.cpu.wired) == (None, None, False)
+        assert (follower.cpu.gicv3state, follower.cpu.sysregs, follower.cpu.wired) == (None, None, False)
     call(machine)
     machine.check()
