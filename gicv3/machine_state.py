@@ -145,7 +145,10 @@ def save_machine(machine: VirtMachine) -> bytes:
         "run_state": machine.run_state.value,
         "anonymous": machine._anonymous,
         "cpus": [cpu.saved() for cpu in machine.cpus.values()],
-        "deadlines": [[when, cpu.cpu_index, int(timer)] for when, cpu, timer in machine.timers.deadlines()],
+        # One that is gone or disabled may have timers, but not a place in the file.
+        "deadlines": [
+            [when, cpu.cpu_index, int(timer)] for when, cpu, timer in machine.timers.deadlines() if cpu.enabled
+        ],
         "requests": [[cpu.cpu_index, deadline - now] for cpu, deadline in machine._requests.items()],
         "acpi": None if machine.acpi_device is None else machine.acpi_device.saved(),
     }

@@ -1,4 +1,4 @@
-"""What notifiers do to the vCPU that is just being plugged or unplugged: nothing of it outlives a refusal."""
+"""What happens to a vCPU while it comes or goes, or when it is gone: nothing of it outlives that."""
 
 import pytest
 from virt import fingerprint, plug
@@ -9,6 +9,7 @@ from gicv3.notifier import Notifier
 from gicv3.plug import HotplugStage
 from gicv3.policy import HotplugPolicy
 from gicv3.psci import PsciFunction, PsciResult
+from gicv3.timer import TimerReg
 from gicv3.vcpu import PowerState
 
 ENTRY = 0x4020_0000
@@ -24,6 +25,11 @@ def at(machine, stage, action):
     notifier = Notifier(lambda event: None if event.undo or event.stage is not stage else action(event.cpu))
     machine.hotplug_events.add(notifier)
     return notifier
+
+
+def arm(cpu):
+    cpu.timer.write(TimerReg.CNTV_CVAL_EL0, 1234, 0)
+    cpu.timer.write(TimerReg.CNTV_CTL_EL0, 1, 0)
 
 
 def ask(machine, cpu):
@@ -112,3 +118,18 @@ def test_a_vcpu_whose_enabling_was_refused_or_that_is_disabled_is_off():
     at(machine, HotplugStage.UNPLUG, start)
     machine.complete_unplug(cpu.qom_path)
     assert cpu.power_state is PowerState.OFF
+
+
+@pytest.mark.parametrize("admin_state", [False, True])
+def test_a_timer_armed_on_a_vcpu_that_is_not_there_is_not_saved(admin_state):
+    machine = machine_with(admin_state=admin_state)
+    if admin_state:
+        cpu = machine.vcpu(3)
+    else:
+        cpu = plug(machine, 3)
+        machine.device_del("cpu3")
+        machine.complete_unplug("cpu3")
+    arm(machine.cpus[1])
+    arm(cpu)
+    again = VirtMachine.restore(machine.save(), policy=machine.policy)
+    assert [(when, cpu.cpu_index) for when, cpu, _ in again.timers.deadlines()] == [(1234, 1)]
