@@ -48,6 +48,8 @@ class Memory:
 
         Until then, memory that is not mapped is no fault: work that comes upon it rests, whatever is accessed, until it
         is mapped, in any order and in any pieces. A GIC that had nothing mapped awaits the first region, here (0, 0).
+        An MSI whose translation is not cached waits too: `has_work` is False then, yet the GIC cannot be saved until it
+        is translated.
         """
         return self._gic._awaited()
 
@@ -84,8 +86,9 @@ class Memory:
 
         The callbacks never run under the GIC's lock, so they may call the GIC: work that needs their memory is
         suspended, the lock is released, the callback runs, and the work goes on. It is done when the call that started
-        it returns; inside a callback, or while another thread serves callbacks, when that one does. Software sees the
-        time in between as GITS_CREADR standing still, GICR_CTLR.RWP and GITS_CTLR.Quiescent.
+        it returns, as far as `GICv3Config.work_budget` allows (each callback is a unit); inside a callback, or while
+        another thread serves callbacks, when that one does. Software sees the time in between as GITS_CREADR standing
+        still, GICR_CTLR.RWP and GITS_CTLR.Quiescent.
 
         Parameters
         ----------

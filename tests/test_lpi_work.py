@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gicv3 import GICv3
-from tests.itses import DEVICES, ITTS, QUEUE, ItsRig, clear, discard, int_, mapc, mapd, mapti, movall, movi, sync
+from tests.itses import DEVICES, ITTS, QUEUE, ItsRig, clear, discard, int_, inv, mapc, mapd, mapti, movall, movi, sync
 from tests.lpis import FIRST, PEND, PROP, RAM, RWP, LpiRig
 
 LAST = (1 << 16) - 1
@@ -476,3 +476,45 @@ def test_loading_and_rewinding_does_no_work() -> None:
     assert rig.gic.save() == data
     rig.finish()
     assert rig.lpis(0) == []
+
+
+# --- budgets and callbacks
+
+
+@pytest.mark.parametrize("command", [int_, inv, lambda device, event: mapti(device, event, FIRST + event)],
+                         ids=["INT", "INV", "MAPTI"])  # fmt: skip
+@pytest.mark.parametrize("budget", [1, 16, 100])
+def test_a_call_does_no_more_callbacks_and_commands_than_its_budget_and_what_is_under_way(
+    budget: int, command: Callable[[int, int], Any]
+) -> None:
+    rig = ItsRig(1, events=4, callbacks=True, work_budget=budget)
+    rig.finish()
+    rig.put(*(command(1, n % 4) for n in range(100)))
+    done = rig.its.counters()["commands"]
+    calls = 0
+    while not calls or rig.gic.has_work:
+        before = rig.its.counters()["commands"], len(rig.reads) + len(rig.writes)
+        if calls:
+            rig.gic.step(0)
+        else:
+            rig.its["GITS_CWRITER"] = rig.offset
+        calls += 1
+        assert rig.its.counters()["commands"] - before[0] <= 2 * budget + 17
+        assert len(rig.reads) + len(rig.writes) - before[1] <= budget + 17
+        data = rig.gic.save()
+        assert GICv3.restore(data).save() == data
+    assert rig.its.counters()["commands"] - done == 100
+    assert calls > 1
+    assert rig.its.errors() == []
+
+
+def test_an_msi_of_callback_memory_is_translated_in_its_call_whatever_the_budget() -> None:
+    rig = ItsRig(1, events=4, callbacks=True, work_budget=1)
+    rig.finish()
+    rig.put(*(mapti(1, n, FIRST + n) for n in range(32)))
+    rig.its["GITS_CWRITER"] = rig.offset
+    assert rig.gic.has_work
+    rig.msi(3)
+    assert rig.its.counters()["translated"] == 1
+    rig.finish()
+    assert rig.lpis() == [FIRST + 3]

@@ -108,21 +108,29 @@ cdef bint request_serve(Gic gic, MemRequest *request) except -1:
 
 
 cdef _Raised work_serve(Gic gic):
-    """Go on with the GIC's work; run the callbacks it needs until none is. Returns what they raised, or None.
+    """Go on with the GIC's work; run the callbacks it needs, each a unit of the budget. Returns what they raised.
 
+    The budget spent, some callbacks more may run with a unit each, so that what they bring is put to use. MSIs that
+    wait and entries being written come to their end whatever the budget: a state with them is not saved.
     One call serves at a time: a nested call, or one from another thread, leaves its work to the one under way.
     """
     cdef MemRequest *request = request_new()
     cdef _Raised raised = None
+    cdef int32_t budget = gic.s.work_budget
+    cdef u32 extra = STAGES
     cdef bint more = True
     cdef bint done
     gic.serving = True
     try:
         while more:
             with gic.mutex:
-                gic_work(gic.s)
+                gic_work(gic.s, &budget)
                 more = mem_next(gic.s, request)
             if more:
+                budget -= 1
+                if budget <= 0 and extra:
+                    budget = 1
+                    extra -= 1
                 done = False
                 try:
                     done = request_serve(gic, request)

@@ -335,7 +335,7 @@ cdef struct GicState:
     MemSpan awaited[MEM_REGIONS]         # memory that a state had which was brought back: see mem_await()
     u32 num_awaited
     u8 absent                    # work came upon memory that is awaited
-    int32_t work_budget          # units of work that one call does: see gic_work()
+    int32_t work_budget          # units of work that one call does: see work_serve()
     u8 staged                    # pages of callback memory are staged
     u8 want                      # a page of callback memory is wanted
     u64 want_page

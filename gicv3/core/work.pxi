@@ -10,11 +10,10 @@ cdef inline bint gic_has_work(GicState *s) noexcept nogil:
     return not s.absent and (work_under_way(s) or (s.num_its_waiting | s.want | s.staged) != 0)
 
 
-cdef void gic_work(GicState *s) noexcept nogil:
+cdef void gic_work(GicState *s, int32_t *budget) noexcept nogil:
     """One portion of all there is to do."""
-    cdef int32_t budget = s.work_budget
-    lpi_work(s, &budget)
-    its_work(s, &budget)
+    lpi_work(s, budget)
+    its_work(s, budget)
 
 
 cdef u32 work_spans(GicState *s, MemSpan *spans) noexcept nogil:
