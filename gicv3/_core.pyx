@@ -829,6 +829,8 @@ cdef class Gic:
     def restore_pe(self, pe, SavedPe saved not None):
         """Put back what `save_pe` of the same PE of this GIC gave; makes no edge.
 
+        Of the statistics it puts back what was counted as dropped, because the interrupts are back.
+
         1-of-N SPIs that waited for the PE then, and wait for another now, come back to it.
 
         Parameters

@@ -99,6 +99,22 @@ def test_an_unplug_refused_by_a_notifier_changes_nothing():
     assert 5 not in machine.cpus
 
 
+def test_an_unplug_refused_after_the_gic_was_told_counts_nothing_as_dropped():
+    machine = prepared()
+    # Those that are first on the list are told last that a vCPU goes.
+    own = list(machine.cpuhp_notifiers)
+    machine.cpuhp_notifiers.init()
+    for notifier in [Failing(lambda info: not info.plugging), *own]:
+        machine.cpuhp_notifiers.add(notifier)
+    machine.gic.redist[5]["GICR_ISPENDR0"] = 1 << 3 | 1 << 20
+    before = machine.gic.totals()
+    with pytest.raises(Boom):
+        machine.complete_unplug("cpu5")
+    assert machine.gic.totals() == before
+    assert machine.gic.statistics()[5]["dropped"].sum() == 0
+    assert machine.gic.redist[5]["GICR_ISPENDR0"] == 1 << 3 | 1 << 20
+
+
 def test_an_unplug_refused_before_the_gic_is_told_changes_nothing():
     machine = prepared()
     machine.cpuhp_notifiers.add(Failing(lambda info: not info.plugging))

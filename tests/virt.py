@@ -40,6 +40,7 @@ def fingerprint(machine: VirtMachine) -> tuple[Any, ...]:
     names = tuple((name, cpu.cpu_index) for name, cpu in machine._devices.items())
     return (
         machine.gic.state_digest(),
+        machine.gic.statistics()["dropped"].tobytes(),
         interfaces,
         cpus,
         names,

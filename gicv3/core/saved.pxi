@@ -18,6 +18,7 @@ cdef class SavedPe:
     cdef u32 index
     cdef PeState hot
     cdef PeCold cold
+    cdef u64[STAT_KINDS] dropped  # what an unplug counted that was then refused
     cdef u16 *chosen             # 1-of-N SPIs that waited for it
     cdef u32 num_chosen
 
@@ -67,6 +68,7 @@ cdef SavedPe pe_save(Gic gic, pe):
     with gic.mutex:
         saved.hot = gic.s.pe[saved.index]
         saved.cold = gic.s.cold[saved.index]
+        memcpy(&saved.dropped[0], &gic.s.stats[saved.index].dropped[0], sizeof(saved.dropped))
         if gic.s.features & FEAT_ONE_OF_N:
             room = pe_save_chosen(gic.s, saved)
     if not room:
@@ -92,6 +94,7 @@ cdef int pe_restore(Gic gic, pe, SavedPe saved) except -1:
         record.flags = record.flags & <u8>~PE_HAS_LPI | p.flags & PE_HAS_LPI
         pe_put_back(p, &record, 0xFF)
         s.cold[index] = saved.cold
+        memcpy(&s.stats[index].dropped[0], &saved.dropped[0], sizeof(saved.dropped))
         pe_accessible_bit(s, index, p.flags & PE_ACCESSIBLE != 0)
         if s.cold[index].rwp_left or s.cold[index].uwp_left or s.cold[index].waker_left:
             pe_settling(s, index)
