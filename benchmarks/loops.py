@@ -133,10 +133,10 @@ def plug_machine(max_cpus: int) -> Loop:
     return Loop(lambda seed: subject.cycles(CYCLES, seed), CYCLES)
 
 
-def fill(max_cpus: int, collector: bool = True) -> Loop:
+def fill(max_cpus: int) -> Loop:
     """device_add of every vCPU of fresh machines."""
     machines = max(1, 4_000 // max_cpus)
-    return Loop(lambda seed: subjects.fill(max_cpus, machines, seed, collector), machines * (max_cpus - 1))
+    return Loop(lambda seed: subjects.fill(max_cpus, machines, seed), machines * (max_cpus - 1))
 
 
 def construct(max_cpus: int) -> Loop:

@@ -170,8 +170,9 @@ def machine_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
     )
     for n_pe in sizes:
         limit = 1.3 if n_pe == large else None
-        ours, theirs = (loops.fill(cpus, collector=False) for cpus in (n_pe, small))
-        yield compare(f"device_add of every vCPU, n / {small} PEs", n_pe, ours, theirs, turns, limit)
+        yield compare(
+            f"device_add of every vCPU, n / {small} PEs", n_pe, loops.fill(n_pe), loops.fill(small), turns, limit
+        )
 
 
 def plug_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
