@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gicv3.notifier import Notifier
-from gicv3.views import PeView
 
 if TYPE_CHECKING:
     from gicv3.gic import GICv3
@@ -79,7 +78,8 @@ def associate(gic: GICv3, cpu: Vcpu) -> None:
 
     Raises: HotplugError, or what a line callback raised; nothing has changed then.
     """
-    cpu.gicv3state = PeView(gic, gic.associate(cpu))
+    gic.associate(cpu)
+    cpu.associated = True
     cpu.sysregs = gic.sysregs
 
 
@@ -89,5 +89,5 @@ def dissociate(gic: GICv3, cpu: Vcpu) -> None:
     Raises: as `associate`; it has its interface yet, which was reset, if a line callback raised.
     """
     gic.dissociate(cpu)
-    cpu.gicv3state = None
+    cpu.associated = False
     cpu.sysregs = None

@@ -410,8 +410,7 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         for index, cpu in cpus.items():
             if cpu.cpu_index != index or cpu.mp_affinity != gic.affinity(index):
                 raise GicError(f"slot {index} holds {cpu!r} of affinity {cpu.mp_affinity:#x}")
-            state = cpu.gicv3state
-            if state is None or state.index != index or state.gic is not gic or cpu.sysregs is None or not cpu.wired:
+            if not cpu.associated or cpu.sysregs is None or not cpu.wired:
                 raise GicError(f"{cpu!r} is plugged, but not associated and wired")
         for name, cpu in self._devices.items():
             if cpus.get(cpu.cpu_index) is not cpu or name != (cpu.qom_path if cpu.id is None else cpu.id):

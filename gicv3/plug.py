@@ -175,7 +175,7 @@ class HotplugSteps(Unique):
         try:
             take_back(error, steps)
         finally:
-            cpu.gicv3state = cpu.sysregs = None
+            cpu.associated, cpu.sysregs = False, None
             cpu.power_state = OFF
             cpu.drop_timers()
 
@@ -199,7 +199,7 @@ class HotplugSteps(Unique):
     def _unplug(self, cpu: Vcpu) -> None:
         """All of an unplug but the stop."""
         before = self.gic.save_pe(cpu.cpu_index)
-        state, sysregs = cpu.gicv3state, cpu.sysregs
+        associated, sysregs = cpu.associated, cpu.sysregs
         told = False
         if self.hotplug_events.heard:
             self.hotplug_events.propose(HotplugEvent(HotplugStage.UNPLUG, cpu), HotplugEvent.inverse)
@@ -224,7 +224,7 @@ class HotplugSteps(Unique):
             try:
                 take_back(error, steps)
             finally:
-                cpu.gicv3state, cpu.sysregs = state, sysregs
+                cpu.associated, cpu.sysregs = associated, sysregs
             raise
 
     def _forget(self, cpu: Vcpu) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from gicv3.errors import ConfigError
 from gicv3.notifier import collect, raise_all
+from gicv3.views import PeView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ _FRESH_CONTEXT = CpuContext().saved()
 class Vcpu(Unique):
     """One vCPU of a machine, from its plug to its unplug.
 
-    `gicv3state` is the view of its GIC CPU interface and `sysregs` the ICC registers the GIC defined for it; both are
+    `associated` says whether it has its GIC CPU interface, and `sysregs` the ICC registers the GIC defined for it, or
     None while it has none.
     Thread-safety: as the machine's.
     """
@@ -117,8 +118,8 @@ class Vcpu(Unique):
         "_context",
         "_timer",
         "anonymous",
+        "associated",
         "cpu_index",
-        "gicv3state",
         "hotplugged",
         "id",
         "machine",
@@ -146,13 +147,18 @@ class Vcpu(Unique):
         self.hotplugged = hotplugged
         self.anonymous = anonymous
         self.power_state = OFF
-        self.gicv3state: Any = None
+        self.associated = False
         self.sysregs: Mapping[Any, Any] | None = None
         self.wired = False
         self.outputs = 0
         self.unplug_requested = False
         self._context: CpuContext | None = None
         self._timer: GenericTimer | None = None
+
+    @property
+    def gicv3state(self) -> PeView | None:
+        """A view of its GIC CPU interface, or None while it has none."""
+        return PeView(self.machine.gic, self.cpu_index) if self.associated else None
 
     @property
     def context(self) -> CpuContext:
@@ -227,7 +233,7 @@ class Vcpu(Unique):
         context = self.context
         before = context.told()
         context.tell(el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
-        if self.gicv3state is None:
+        if not self.associated:
             return
         try:
             self.machine.gic.set_context(
@@ -285,7 +291,7 @@ class Vcpu(Unique):
             collect(errors, self.set_output, output, False)
         if self._context is not None:
             self._context.reset()
-        if self.gicv3state is not None:
+        if self.associated:
             collect(errors, self.machine.gic.reset_cpuif, self.cpu_index)
         raise_all(f"callbacks failed in the reset of cpu {self.cpu_index}", errors)
 

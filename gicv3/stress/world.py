@@ -199,7 +199,7 @@ class World:
         self._gone(slot, cpu)
 
     def _gone(self, slot: int, cpu: Vcpu) -> None:
-        if cpu.wired or cpu.gicv3state is not None:
+        if cpu.wired or cpu.associated:
             raise Violation(f"the vCPU {slot} that went is still {'wired' if cpu.wired else 'associated'}")
         self.plugged.remove(slot)
         self.asked.discard(slot)
