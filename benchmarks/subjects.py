@@ -217,20 +217,21 @@ def bytes_per_cpu(max_cpus: int) -> tuple[float, float]:
 def fill(max_cpus: int, machines: int, seed: int) -> int:
     """Plug every vCPU of `machines` fresh machines, in random order; ns of the plugging alone.
 
-    Python's cyclic garbage collector is off meanwhile, as in timeit: its full passes see what other loops keep, too.
+    Python's cyclic garbage collector is on, and sees what the machines make but not what other loops keep.
     """
     elapsed = 0
+    gc.collect()
+    gc.freeze()
     for made in range(machines):
         machine = make_machine(max_cpus)
         slots = random.Random(seed + made).sample(range(1, max_cpus), max_cpus - 1)
-        todo = [(f"cpu{slot}", slot) for slot in slots]
-        gc.disable()
+        names = [f"cpu{slot}" for slot in slots]
         start = time.thread_time_ns()
-        for name, slot in todo:
+        for name, slot in zip(names, slots, strict=True):
             machine.device_add(id=name, core_id=slot)
         elapsed += time.thread_time_ns() - start
-        gc.enable()
         assert len(machine.cpus) == max_cpus
+    gc.unfreeze()
     return elapsed
 
 

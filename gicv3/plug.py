@@ -116,8 +116,9 @@ class HotplugSteps(Unique):
         Raises: what a notifier raised.
         """
         self.update_gic(cpu, True)
-        cpu.wired = True  # before a signal can come: what takes a plug back goes by it
-        self._set_wires(cpu, True)
+        cpu.wired = True  # at once: what takes a plug back goes by it
+        if cpu.outputs:
+            self._set_wires(cpu, True)
 
     def plug(self, cpu: Vcpu) -> None:
         """Second step of a plug: put the vCPU into its slot, and tell of it.
