@@ -77,6 +77,7 @@ include "core/findings.pxi"
 include "core/outputs.pxi"
 include "core/drain.pxi"
 include "core/association.pxi"
+include "core/sysreg_access.pxi"
 include "core/lpi_access.pxi"
 include "core/lpi_saved.pxi"
 include "core/snapshot.pxi"
@@ -588,45 +589,7 @@ cdef class Gic:
             sysreg_access(self.s, index, encoding, &data, True)
         self.drain()
 
-    def _sysreg_access(self, pe, reg, value):
-        """(ACCESS_* code, value) of a read (value None) or a write."""
-        cdef u32 index = arg_pe(self, pe)
-        cdef u32 encoding = arg_register(reg)
-        cdef bint write = value is not None
-        cdef u64 data = arg_unsigned(value, UINT64_MAX, "value") if write else 0
-        cdef u32 code
-        with self.mutex:
-            code = sysreg_access(self.s, index, encoding, &data, write)
-        self.drain()
-        return code, 0 if write else data
-
-    def _set_context(self, pe, u8 el, bint secure, scr_el3, hcr_el2, ich_hcr_el2, bint nmi_enabled):
-        cdef u32 index = arg_pe(self, pe)
-        cdef u64 scr = arg_unsigned(scr_el3, UINT64_MAX, "scr_el3")
-        cdef u64 hcr = arg_unsigned(hcr_el2, UINT64_MAX, "hcr_el2")
-        cdef u32 ich_hcr = <u32>arg_unsigned(ich_hcr_el2, UINT32_MAX, "ich_hcr_el2")
-        with self.mutex:
-            pe_set_context(self.s, index, el, secure, scr, hcr, ich_hcr, nmi_enabled)
-        self.drain()
-
     # --- guest memory ---------------------------------------------------------------------------------------------
-
-    def _map_buffer(self, address, buffer, bint writable):
-        mapping_buffer(self, address, buffer, writable)
-
-    def _map_callbacks(self, address, size, read, write):
-        mapping_callbacks(self, address, size, read, write)
-
-    def _unmap(self, address):
-        mapping_remove(self, address)
-
-    def _awaited(self):
-        return mapping_awaited(self)
-
-    def _resume(self):
-        with self.mutex:
-            work_resume(self.s)
-        self.drain()
 
     @property
     def has_work(self):
@@ -639,22 +602,6 @@ cdef class Gic:
             return gic_has_work(self.s)
 
     # --- LPIs and ITSs --------------------------------------------------------------------------------------------
-
-    def _msi(self, its, device_id, event_id):
-        msi_send(self, its, device_id, event_id)
-
-    def _its_counters(self, its):
-        return its_counters_of(self, its)
-
-    def _its_errors(self, its):
-        return its_errors_of(self, its)
-
-    def _its_forget(self):
-        """Translations are read from the tables again, which somebody else has changed."""
-        cdef u32 its
-        with self.mutex:
-            for its in range(self.s.num_its):
-                cache_drop_all(self.s, its)
 
     def lpi_pending(self, pe):
         """INTIDs of the LPIs that are pending at a PE, enabled or not, in order.
@@ -883,26 +830,6 @@ cdef class Gic:
         point_rewind(self, point)
         drain_lines(self, None)
 
-    def _rewind_untold(self, SavePoint point not None):
-        """`rewind` for who has more to put back before callbacks run: `_tell` runs them."""
-        point_rewind(self, point)
-
-    def _tell(self):
-        drain_lines(self, None)
-
-    def _save_arrays(self):
-        """The saved fields by name, see `saved_names`."""
-        saved_guard(self)
-        return gather_all(self)
-
-    def _load_arrays(self, dict arrays):
-        """Bring a GIC that was just made to a saved state; after a SnapshotError it is of no use."""
-        scatter_all(self, arrays)
-        drain_lines(self, None)
-
-    def _trace_start(self, u32 entries, bint host_clock):
-        return trace_begin(self, entries, host_clock)
-
     @property
     def trace_time(self):
         """The time that events get while a trace with the caller's clock runs: 0..2**64-1, in the caller's unit."""
@@ -1011,17 +938,9 @@ cdef class Gic:
             gic_step(self.s, count)
         self.drain()
 
-    def _findings(self):
-        """Findings of strict mode, oldest first: see findings.pxi."""
-        return findings_of(self)
-
     def strict_counts(self):
         """How often each rule of strict mode was broken, by its text; rules never broken are left out."""
         return finding_counts(self)
-
-    def _facts(self, intid, pe):
-        """What decides whether an interrupt reaches a PE, for explain.py; None when there is no such interrupt."""
-        return facts_of(self, intid, pe)
 
 
 include "core/capi.pxi"

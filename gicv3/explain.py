@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gicv3._core import interrupt_facts
+
 if TYPE_CHECKING:
     from gicv3.gic import GICv3
 
@@ -235,7 +237,7 @@ def _missing(gic: GICv3, intid: int) -> str:
 
 def explain(gic: GICv3, intid: int, pe: int) -> Explanation:
     """See `GICv3.explain`."""
-    facts = gic._facts(intid, pe)
+    facts = interrupt_facts(gic, intid, pe)
     if facts is None:
         gate = Gate("implemented", False, "this GIC has no such INTID", _missing(gic, intid))
         return Explanation(intid, pe, (gate,), "", False)

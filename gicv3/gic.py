@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy
 import numpy.typing as npt
 
-from gicv3._core import Gic, register_encoding
+from gicv3._core import Gic, context_set, register_encoding, sysreg_outcome
 from gicv3.arguments import integer, integers, switch
 from gicv3.arrays import Arrays, Latency, statistics
 from gicv3.association import GicCpuHotplugNotifier
@@ -421,7 +421,7 @@ class GICv3(Gic):
         reg : `SysReg`, its int, its name, or (op0, op1, CRn, CRm, op2).
         value : 64-bit value to write, or None to read.
         """
-        code, result = self._sysreg_access(pe, reg, value)
+        code, result = sysreg_outcome(self, pe, reg, value)
         kind, target = _ACCESS_KINDS[code]
         if kind == "value":
             return Access(kind, result)
@@ -506,7 +506,7 @@ class GICv3(Gic):
             raise ConfigError("secure must be False without two security states, got True")
         if scr_el3 is None:
             scr_el3 = 0 if secure else _SCR_NS
-        self._set_context(pe, el, secure, scr_el3, hcr_el2 or 0, ich_hcr_el2, nmi_enabled)
+        context_set(self, pe, el, secure, scr_el3, hcr_el2 or 0, ich_hcr_el2, nmi_enabled)
 
     def init_cpu_reginfo(self, cpu: Any) -> None:
         """Define the ICC system registers of a vCPU that is being plugged: cold-reset values, same set for every vCPU.

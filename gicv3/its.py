@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gicv3._core import its_counters, its_errors, msi_send
 from gicv3.registers import REGISTERS
 from gicv3.views import FrameView
 
@@ -52,7 +53,7 @@ class ItsView(FrameView):
         Parameters: `device_id`, `event_id`, 0..2**32-1 each. What leads nowhere is counted, not raised.
         Raises: ConfigError.
         """
-        self._gic._msi(self.index, device_id, event_id)
+        msi_send(self._gic, self.index, device_id, event_id)
 
     def counters(self) -> dict[str, int]:
         """Counts since construction, `restore` or `load`; `rewind` brings those of the save point back.
@@ -70,11 +71,11 @@ class ItsView(FrameView):
         merged : while one of the same event waited for callback memory.
         table_faults : table entries and commands that are not in guest memory, or could not be written.
         """
-        return self._gic._its_counters(self.index)
+        return its_counters(self._gic, self.index)
 
     def errors(self) -> list[ItsError]:
         """The commands that could not be done, oldest first, at most 64."""
-        return [ItsError(*error) for error in self._gic._its_errors(self.index)]
+        return [ItsError(*error) for error in its_errors(self._gic, self.index)]
 
     def __repr__(self) -> str:
         return f"<ITS {self.index}>"

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from gicv3._core import save_arrays
 from gicv3.arguments import instance
 from gicv3.errors import SnapshotError
 from gicv3.gic import GICv3
@@ -152,7 +153,7 @@ def _refuse(gic: GICv3) -> None:
 
 def _plain_copy(gic: GICv3) -> tuple[GICv3, dict[str, bytes]]:
     """A copy whose PEs all execute at EL1 without traps, so that every register can be reached; and the saved state."""
-    arrays = gic._save_arrays()
+    arrays = save_arrays(gic)
     copy = make(GICv3, gic.config, dict(arrays))
     for pe in range(copy.num_pe):
         copy.set_context(pe)
@@ -235,12 +236,12 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
             if _affinity(gic, pe) | code in sysregs:
                 target.sysreg_write(pe, code, sysregs[_affinity(gic, pe) | code])
     raw += _write_its(target, form.get(ITS_GROUP, {}))
-    arrays = {name: bytearray(array) for name, array in target._save_arrays().items()}
+    arrays = {name: bytearray(array) for name, array in save_arrays(target).items()}
     if gic.config.lpis:
         _read_pending_tables(target, arrays)
     for element, value in raw:
         element.put(arrays, value & (1 << 8 * element.size) - 1)
-    contexts = {name: array for name, array in gic._save_arrays().items() if name.startswith("context.")}
+    contexts = {name: array for name, array in save_arrays(gic).items() if name.startswith("context.")}
     target = make(GICv3, gic.config, {name: bytes(array) for name, array in arrays.items()} | contexts)
     _compare(form, export_state(target))
     tables = loaded(gic, target) if gic.config.its and ITS_GROUP in form else None

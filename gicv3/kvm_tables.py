@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
 
+from gicv3._core import its_forget
 from gicv3.errors import ConfigError, SnapshotError
 
 if TYPE_CHECKING:
@@ -277,4 +278,4 @@ def load_tables(gic: GICv3) -> None:
     have. Thread-safety: nobody else uses the GIC.
     """
     loaded(gic, gic).commit()
-    gic._its_forget()
+    its_forget(gic)

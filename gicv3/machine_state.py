@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gicv3._core import rewind_untold, tell_changes
 from gicv3.drivers import is_identifier
 from gicv3.errors import ConfigError, GicError, SnapshotError
 from gicv3.hotplug import MAX_DEVICES
@@ -195,9 +196,9 @@ def _match(machine: VirtMachine, state: Mapping[str, Any]) -> None:
 def _bring_back(machine: VirtMachine, state: Mapping[str, Any], gic: bytes) -> None:
     """Put everything in place: first what can fail, last the callbacks, which find all of it there."""
     now = machine.policy.clock() if state["requests"] else 0.0
-    machine.gic._rewind_untold(prepare(machine.gic, gic))
+    rewind_untold(machine.gic, prepare(machine.gic, gic))
     _apply(machine, state, now)
-    machine.gic._tell()
+    tell_changes(machine.gic)
 
 
 def _apply(machine: VirtMachine, state: Mapping[str, Any], now: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from operator import index
 from typing import TYPE_CHECKING, Any
 
+from gicv3._core import mapping_awaited, mapping_buffer, mapping_callbacks, mapping_remove, mapping_resume
 from gicv3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class Memory:
         An MSI whose translation is not cached waits too: `has_work` is False then, yet the GIC cannot be saved until it
         is translated.
         """
-        return self._gic._awaited()
+        return mapping_awaited(self._gic)
 
     def resume(self) -> None:
         """The rest of `awaited` will not come: memory that is not mapped is a fault again."""
-        self._gic._resume()
+        mapping_resume(self._gic)
 
     def map(self, address: int, buffer: Any, *, writable: bool = True) -> None:
         """Map an object's memory: accesses are as fast as a pointer, and see what its owner writes.
@@ -77,7 +78,7 @@ class Memory:
             view = memoryview(buffer).cast("B")
         except TypeError as error:
             raise TypeError(f"buffer must be an object with a contiguous buffer, got {buffer!r:.80}: {error}") from None
-        self._gic._map_buffer(base, view, writable)
+        mapping_buffer(self._gic, base, view, writable)
         self._regions[base] = (view.nbytes, view)
 
     def map_callbacks(self, address: int, size: int, read: Callable[[int, int], bytes | None],
@@ -108,7 +109,7 @@ class Memory:
         for name, callback in (("read", read), ("write", write)):
             if not callable(callback):
                 raise ConfigError(f"{name} must be callable, got {callback!r}")
-        self._gic._map_callbacks(base, length, read, write)
+        mapping_callbacks(self._gic, base, length, read, write)
         self._regions[base] = (length, None)
 
     def unmap(self, address: int) -> None:
@@ -116,7 +117,7 @@ class Memory:
         base = _integer("address", address)
         if base not in self._regions:
             raise ConfigError(f"a region must begin at the address to unmap, got {base:#x}")
-        self._gic._unmap(base)
+        mapping_remove(self._gic, base)
         del self._regions[base]
 
     def _place(self, address: int, size: int) -> memoryview[int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
-from gicv3._core import saved_names
+from gicv3._core import load_arrays, save_arrays, saved_names
 from gicv3.errors import ConfigError, GicError, SnapshotError
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _required(shapes: Mapping[str, tuple[int, int | None]]) -> set[str]:
 
 def gic_arrays(gic: GICv3) -> dict[str, bytes]:
     """The state of a GIC by name, each an array of unsigned little-endian numbers: see docs/snapshots.md."""
-    return dict(sorted(gic._save_arrays().items()))
+    return dict(sorted(save_arrays(gic).items()))
 
 
 def save_gic(gic: GICv3) -> bytes:
@@ -290,7 +290,7 @@ def make(kind: type[GICv3], config: GICv3Config, arrays: dict[str, bytes]) -> GI
         raise SnapshotError(f"config is none that a GICv3 can have: {error}") from None
     fresh = gic.savepoint()
     try:
-        gic._load_arrays(arrays)
+        load_arrays(gic, arrays)
         gic.check()
     except GicError as error:
         gic.rewind(fresh)

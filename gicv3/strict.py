@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gicv3._core import strict_findings
 from gicv3.registers import REGISTERS, Frame, SysReg
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def register_at(frame: Frame, offset: int) -> str:
 def findings(gic: GICv3) -> list[Finding]:
     """See `GICv3.strict_log`."""
     result = []
-    for kind, rule, pe, intid, frame, place, secure, value in gic._findings():
+    for kind, rule, pe, intid, frame, place, secure, value in strict_findings(gic):
         register = SysReg(place).name if frame is None else register_at(Frame(frame), place)
         result.append(Finding(kind, rule, pe, intid, register, secure, value))
     return result

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy
 
-from gicv3._core import Gic, Line, Recording
+from gicv3._core import Gic, Line, Recording, trace_begin
 from gicv3.arguments import instance, integer
 from gicv3.errors import ConfigError
 
@@ -93,7 +93,7 @@ class Tracer:
 
     def start(self) -> None:
         """Start with an empty ring."""
-        self._recording = self.gic._trace_start(self.entries, self.clock == "host")
+        self._recording = trace_begin(self.gic, self.entries, self.clock == "host")
 
     def stop(self) -> None:
         """Stop; what was recorded can still be read."""

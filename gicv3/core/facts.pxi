@@ -9,7 +9,7 @@ cdef u32 lpi_find(GicState *s, u32 intid) noexcept nogil:
     return NO_PE
 
 
-cdef dict facts_of(Gic gic, intid, pe):
+def interrupt_facts(Gic gic not None, intid, pe):
     """The facts by name, consistent with each other; None when there is no such interrupt."""
     cdef GicState *s = gic.s
     cdef u32 index = arg_pe(gic, pe)

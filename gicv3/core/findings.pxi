@@ -25,8 +25,8 @@ _STRICT_RULES = {
 }
 
 
-cdef list findings_of(Gic gic):
-    """(kind, rule, PE or None, INTID or None, frame or None, offset or encoding, Secure, value or None)."""
+def strict_findings(Gic gic not None):
+    """(kind, rule, PE or None, INTID or None, frame or None, offset or encoding, Secure, value or None), in order."""
     cdef u64 i, seen
     cdef StrictEntry *entry
     cdef StrictEntry *ring = <StrictEntry *>malloc(STRICT_RING * sizeof(StrictEntry))

@@ -1,24 +1,24 @@
 # LPIs and ITSs as an embedder asks about them: MSIs, counters, errors, what is pending.
 
-cdef int msi_send(Gic gic, its, device_id, event_id) except -1:
-    """An MSI as it arrives."""
+def msi_send(Gic gic not None, its, device_id, event_id):
+    """`ItsView.msi`."""
     cdef u32 number = arg_its(gic, its)
     cdef u32 device = <u32>arg_unsigned(device_id, UINT32_MAX, "device_id")
     cdef u32 event = <u32>arg_unsigned(event_id, UINT32_MAX, "event_id")
     with gic.mutex:
         its_msi(gic.s, number, device, event)
     gic.drain()
-    return 0
 
 
-cdef dict its_counters_of(Gic gic, its):
+def its_counters(Gic gic not None, its):
+    """`ItsView.counters`."""
     cdef Its *t = &gic.s.its[arg_its(gic, its)]
     return {"commands": t.commands, "errors": t.errors, "msis": t.msis, "translated": t.translated,
             "cache_hits": t.cache_hits, "unmapped": t.unmapped, "discarded": t.discarded,
             "merged": t.merged, "table_faults": t.table_faults}
 
 
-cdef list its_errors_of(Gic gic, its):
+def its_errors(Gic gic not None, its):
     """The errors that are kept, oldest first: (code, command, offset)."""
     cdef u32 number = arg_its(gic, its)
     cdef u64 i, seen
@@ -33,6 +33,14 @@ cdef list its_errors_of(Gic gic, its):
                 for i in range(seen - min(seen, <u64>ITS_ERRORS), seen)]
     finally:
         free(ring)
+
+
+def its_forget(Gic gic not None):
+    """Translations are read from the tables again, which somebody else has changed."""
+    cdef u32 its
+    with gic.mutex:
+        for its in range(gic.s.num_its):
+            cache_drop_all(gic.s, its)
 
 
 cdef list lpi_pending_of(Gic gic, pe):

@@ -48,37 +48,44 @@ cdef int mapping_fits(address, size) except -1:
     return 0
 
 
-cdef int mapping_buffer(Gic gic, address, buffer, bint writable) except -1:
+def mapping_buffer(Gic gic not None, address, buffer, bint writable):
+    """`Memory.map`."""
     cdef _Buffer held = _Buffer(buffer, writable)
     mapping_fits(address, held.view.len)
     mapping_enter(gic, <u64>address, <u64>held.view.len, <u8 *>held.view.buf, writable)
     gic._buffers[address] = held
-    return 0
 
 
-cdef int mapping_callbacks(Gic gic, address, size, read, write) except -1:
+def mapping_callbacks(Gic gic not None, address, size, read, write):
+    """`Memory.map_callbacks`."""
     mapping_fits(address, size)
     mapping_enter(gic, <u64>address, <u64>size, NULL, True)
     gic._callbacks[address] = (read, write)
-    return 0
 
 
-cdef int mapping_remove(Gic gic, address) except -1:
+def mapping_remove(Gic gic not None, address):
+    """`Memory.unmap`."""
     with gic.mutex:
         mem_remove(gic.s, address)
     gic._buffers.pop(address, None)
     gic._callbacks.pop(address, None)
-    return 0
 
 
-cdef tuple mapping_awaited(Gic gic):
-    """(address, size) of each region that work of a state brought back waits for."""
+def mapping_awaited(Gic gic not None):
+    """`Memory.awaited`: (address, size) of each region that work of a state brought back waits for."""
     cdef MemSpan[MEM_REGIONS] spans
     cdef u32 count, i
     with gic.mutex:
         count = gic.s.num_awaited
         memcpy(&spans[0], &gic.s.awaited[0], sizeof(spans))
     return tuple([(spans[i].base, spans[i].size) for i in range(count)])
+
+
+def mapping_resume(Gic gic not None):
+    """`Memory.resume`."""
+    with gic.mutex:
+        work_resume(gic.s)
+    gic.drain()
 
 
 cdef MemRequest *request_new() except NULL:

@@ -36,7 +36,7 @@ cdef class Recording:
             free(self.trace)
 
 
-cdef Recording trace_begin(Gic gic, u32 entries, bint host_clock):
+def trace_begin(Gic gic not None, u32 entries, bint host_clock):
     """Start a trace with room for `entries` events, a power of two; one under way ends."""
     cdef Recording recording = Recording.__new__(Recording)
     cdef Trace *trace = <Trace *>zalloc(sizeof(Trace))

@@ -149,6 +149,16 @@ cdef int point_rewind(Gic gic, SavePoint point) except -1:
     return 0
 
 
+def rewind_untold(Gic gic not None, SavePoint point not None):
+    """`Gic.rewind` for who has more to put back before callbacks run: tell_changes() runs them."""
+    point_rewind(gic, point)
+
+
+def tell_changes(Gic gic not None):
+    """Run the callbacks for what rewind_untold() changed."""
+    drain_lines(gic, None)
+
+
 cdef bint point_return_all(GicState *s, SavePoint point) noexcept nogil:
     """point_return() under the lock: memory first, so that nothing changes when it is short."""
     cdef u64 **fresh

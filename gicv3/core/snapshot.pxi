@@ -585,6 +585,18 @@ cdef int scatter_all(Gic gic, dict arrays) except -1:
     return 0
 
 
+def save_arrays(Gic gic not None):
+    """The saved arrays by name, see saved_names()."""
+    saved_guard(gic)
+    return gather_all(gic)
+
+
+def load_arrays(Gic gic not None, dict arrays):
+    """Bring a GIC that was just made to a saved state; after a SnapshotError it is of no use."""
+    scatter_all(gic, arrays)
+    drain_lines(gic, None)
+
+
 cdef bytes saved_bytes(dict arrays, str name, size_t size):
     """A saved array, aligned for its elements; zeros when it is missing."""
     cdef bytes data = arrays.get(name)
