@@ -1,5 +1,5 @@
-# LPI and ITS state for snapshots and digests. Fields of fixed size are parts like those of snapshot.pxi; what is
-# pending, and which configuration bytes are cached, are lists, because there may be millions and are few.
+# LPI and ITS state for snapshots and digests. Fields of fixed size are parts like those of saved_fields.pxi; what
+# is pending, and which configuration bytes are cached, are lists, because there may be millions and are few.
 #
 # Translations are read from the tables again. MSIs never wait while a GIC may be saved: see saved_guard().
 
