@@ -250,19 +250,7 @@ cdef class Gic:
         return drain_lines(self, raised)
 
     cdef void c_drain(self) noexcept nogil:
-        cdef Changes changes
-        cdef u32 i
-        if self.s.num_notify == 0 and not gic_has_work(self.s):
-            return
-        if self._on_line is not None or gic_has_work(self.s):
-            drain_with_gil(self)
-            return
-        if not drain_begin(self):
-            return
-        while drain_take(self, &changes):
-            for i in range(changes.count):
-                drain_tell(self, &changes, i)
-            drain_free(&changes)
+        drain_nogil(self)
 
     cdef void c_on_lines(self, lines_callback callback, void *opaque) noexcept nogil:
         with self.mutex:
@@ -271,14 +259,7 @@ cdef class Gic:
             notify_from_now(self)
 
     cdef uint32_t c_changed(self, uint32_t *pes, uint32_t room) noexcept nogil:
-        cdef u32 count = min(room, self.s.num_poll)
-        cdef u32 i
-        for i in range(count):
-            pes[i] = self.s.poll[i]
-            self.s.pe[pes[i]].marks &= <u8>~MARK_POLL
-        self.s.num_poll -= count
-        memmove(self.s.poll, self.s.poll + count, self.s.num_poll * sizeof(u32))
-        return count
+        return changed_take(self.s, pes, room)
 
     @property
     def on_line(self):
@@ -311,16 +292,7 @@ cdef class Gic:
         -------
         PE indexes in the order of their first change; a PE whose lines moved and moved back is among them.
         """
-        cdef u32 count, i
-        cdef u32 *polled = <u32 *>malloc(self.s.num_pe * sizeof(u32))
-        if polled == NULL:
-            raise MemoryError
-        with self.mutex:
-            count = self.c_changed(polled, self.s.num_pe)
-        try:
-            return [polled[i] for i in range(count)]
-        finally:
-            free(polled)
+        return changed_list(self)
 
     @property
     def lines(self):
@@ -745,18 +717,7 @@ cdef class Gic:
         ------
         ConfigError : the range leaves 0..num_pe-1.
         """
-        cdef u32 start = arg_pe(self, first)
-        cdef u32 pe
-        count = arg_index(count, "count")
-        if count < 0 or start + count > self.s.num_pe:
-            raise ConfigError(f"first + count must be at most {self.s.num_pe}, got {first} + {count}")
-        if not accessible:
-            self._cpus[start:start + count] = [None] * count
-        with self.mutex:
-            for pe in range(start, start + <u32>count):
-                if (self.s.pe[pe].flags & PE_ACCESSIBLE != 0) != accessible:
-                    pe_set_accessible(self.s, pe, accessible)
-        self.drain()
+        vcpu_range(self, first, count, accessible)
 
     def save_pe(self, pe):
         """All state of one PE: redistributor, wires, CPU interface, context, accessibility, and what `cpu` gives.
@@ -805,14 +766,7 @@ cdef class Gic:
         ------
         MemoryError : there is no memory for it.
         """
-        saved_guard(self)
-        if point is None:
-            point = SavePoint.__new__(SavePoint)
-        point.config = None      # of no use while there is no memory for it
-        if not point_take(self, point):
-            raise MemoryError
-        point.config = self.config
-        return point
+        return point_fill(self, point)
 
     def rewind(self, SavePoint point not None):
         """Bring the state of a save point back, in the time of a copy. Counters and the strict log go back with it.

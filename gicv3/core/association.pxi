@@ -55,3 +55,19 @@ cdef u32 vcpu_dissociate(Gic gic, cpu) except? 0xFFFFFFFF:
         raise HotplugError(f"cpu {cpu.cpu_index}: GIC cpuif {pe} belongs to {holder!r}")
     vcpu_change(gic, pe, cpu, None)
     return pe
+
+
+cdef int vcpu_range(Gic gic, first, count, bint accessible) except -1:
+    """`Gic.set_accessible_range`."""
+    cdef u32 start = arg_pe(gic, first)
+    cdef u32 pe
+    count = arg_index(count, "count")
+    if count < 0 or start + count > gic.s.num_pe:
+        raise ConfigError(f"first + count must be at most {gic.s.num_pe}, got {first} + {count}")
+    if not accessible:
+        gic._cpus[start:start + count] = [None] * count
+    with gic.mutex:
+        for pe in range(start, start + <u32>count):
+            if (gic.s.pe[pe].flags & PE_ACCESSIBLE != 0) != accessible:
+                pe_set_accessible(gic.s, pe, accessible)
+    return gic.drain()

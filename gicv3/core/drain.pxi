@@ -1,4 +1,4 @@
-# Telling callbacks which lines moved: taken from the notify list under the lock, told after it is released.
+# Telling callbacks which lines moved: taken from the notify list under the lock, told after it is released. Polling.
 
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 
@@ -148,3 +148,46 @@ cdef void drain_with_gil(Gic gic) noexcept with gil:
         drain_or_report(gic)
     except:  # noqa: E722 - no memory even to report it
         pass
+
+
+cdef void drain_nogil(Gic gic) noexcept nogil:
+    """`Gic.c_drain`: without the GIL unless there is Python to run."""
+    cdef Changes changes
+    cdef u32 i
+    if gic.s.num_notify == 0 and not gic_has_work(gic.s):
+        return
+    if gic._on_line is not None or gic_has_work(gic.s):
+        drain_with_gil(gic)
+        return
+    if not drain_begin(gic):
+        return
+    while drain_take(gic, &changes):
+        for i in range(changes.count):
+            drain_tell(gic, &changes, i)
+        drain_free(&changes)
+
+
+cdef u32 changed_take(GicState *s, u32 *pes, u32 room) noexcept nogil:
+    """`Gic.c_changed`: move PEs from the poll list, the first that changed first."""
+    cdef u32 count = min(room, s.num_poll)
+    cdef u32 i
+    for i in range(count):
+        pes[i] = s.poll[i]
+        s.pe[pes[i]].marks &= <u8>~MARK_POLL
+    s.num_poll -= count
+    memmove(s.poll, s.poll + count, s.num_poll * sizeof(u32))
+    return count
+
+
+cdef list changed_list(Gic gic):
+    """`Gic.changed`."""
+    cdef u32 count, i
+    cdef u32 *polled = <u32 *>malloc(gic.s.num_pe * sizeof(u32))
+    if polled == NULL:
+        raise MemoryError
+    with gic.mutex:
+        count = changed_take(gic.s, polled, gic.s.num_pe)
+    try:
+        return [polled[i] for i in range(count)]
+    finally:
+        free(polled)

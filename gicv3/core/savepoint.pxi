@@ -130,6 +130,18 @@ cdef bint point_take(Gic gic, SavePoint point) noexcept nogil:
     return point.data != NULL
 
 
+cdef SavePoint point_fill(Gic gic, SavePoint point):
+    """`Gic.savepoint`."""
+    saved_guard(gic)
+    if point is None:
+        point = SavePoint.__new__(SavePoint)
+    point.config = None          # of no use while there is no memory for it
+    if not point_take(gic, point):
+        raise MemoryError
+    point.config = gic.config
+    return point
+
+
 cdef bint point_return(Gic gic, SavePoint point) noexcept nogil:
     """Bring a save point's state back. Lines that differ from those of now are told, as any change is."""
     cdef GicState *s = gic.s
