@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from gicv3._core import mapping_awaited, mapping_buffer, mapping_callbacks, mapping_remove, mapping_resume
+from gicv3.arguments import integer
 from gicv3.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 """Bytes that one call of a callback reads, and what callback regions are made of."""
-
-
-def _integer(name: str, value: object) -> int:
-    try:
-        return index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
 class Memory:
@@ -73,7 +66,7 @@ class Memory:
         ConfigError : the range does not fit below 2**52, overlaps another, or 64 regions are mapped.
         BufferError, TypeError : the object has no such buffer.
         """
-        base = _integer("address", address)
+        base = integer("address", address)
         try:
             view = memoryview(buffer).cast("B")
         except TypeError as error:
@@ -103,7 +96,7 @@ class Memory:
             needed it; the GIC takes it as memory that is not there, to be read or to be written: it counts a table
             fault, and records the command or counts the LPIs that were to be written.
         """
-        base, length = _integer("address", address), _integer("size", size)
+        base, length = integer("address", address), integer("size", size)
         if base % PAGE or length % PAGE:
             raise ConfigError(f"callback memory must be whole pages of {PAGE} bytes, got {length:#x} at {base:#x}")
         for name, callback in (("read", read), ("write", write)):
@@ -114,7 +107,7 @@ class Memory:
 
     def unmap(self, address: int) -> None:
         """Unmap the region that begins at an address. Raises: ConfigError when none does."""
-        base = _integer("address", address)
+        base = integer("address", address)
         if base not in self._regions:
             raise ConfigError(f"a region must begin at the address to unmap, got {base:#x}")
         mapping_remove(self._gic, base)
@@ -128,11 +121,11 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of a mapped buffer. Raises: ConfigError when they are not all in one."""
-        return bytes(self._place(_integer("address", address), _integer("size", size)))
+        return bytes(self._place(integer("address", address), integer("size", size)))
 
     def write(self, address: int, data: bytes) -> None:
         """Write into a mapped buffer, as the guest would. Raises: ConfigError when it is not all in one."""
-        place = _integer("address", address)
+        place = integer("address", address)
         try:
             size = memoryview(data).nbytes
         except TypeError:
