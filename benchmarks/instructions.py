@@ -13,12 +13,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from . import loops
 from .build import HERE, compiler
+from .callgrind import count
 from .loops import Loop
 from .subjects import pair
 
@@ -66,28 +65,9 @@ def run_marked() -> None:
 def measure() -> Counts:
     """Instructions per operation, from a run of this module under callgrind."""
     environment = {**os.environ, "GICV3_FLOOR_FLAGS": "-O3"}  # valgrind does not know every new instruction
-
-    def run(*command: str) -> str:
-        return subprocess.run(
-            command, cwd=HERE.parent, env=environment, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
-
-    run(sys.executable, "-c", "from benchmarks.build import driver; driver()")  # built at full speed
-    with tempfile.TemporaryDirectory() as scratch:
-        callgrind = (
-            "valgrind",
-            "-q",
-            "--tool=callgrind",
-            "--dump-before=getppid",
-            f"--callgrind-out-file={scratch}/out",
-        )
-        done = run(*callgrind, sys.executable, "-m", "benchmarks.instructions", "--run")
-        dumps = sorted(Path(scratch).glob("out.*"), key=lambda path: int(path.suffix[1:]))
-        totals = []
-        for dump in dumps:
-            found = re.search(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)
-            assert found, f"no total in {dump}"
-            totals.append(int(found[1]))
+    build = [sys.executable, "-c", "from benchmarks.build import driver; driver()"]  # at full speed
+    subprocess.run(build, cwd=HERE.parent, env=environment, check=True)
+    done, totals = count([sys.executable, "-m", "benchmarks.instructions", "--run"], environment)
     counted = iter(totals[1::2])  # the others are what went before
     done_each = json.loads(done)
     return {name: (next(counted) / ours, next(counted) / floor) for name, (ours, floor) in done_each.items()}

@@ -9,14 +9,13 @@ neighbouring samples in CPU time. Instructions are callgrind's. With --check the
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from .build import HERE
+from .callgrind import count
 
 ROOT = HERE.parent
 CYCLES = ("ppi", "spi")
@@ -58,9 +57,9 @@ def build(commit: str) -> Path:
     return folder
 
 
-def process(program: str, core: Path, cycle: str, *before: str) -> list[str]:
+def process(program: str, core: Path, cycle: str) -> list[str]:
     """Return the command of a process that uses one core; -P keeps the working directory out of its path."""
-    return [*before, sys.executable, "-P", "-c", program.format(core=str(core), cycle=cycle, n_pe=N_PE)]
+    return [sys.executable, "-P", "-c", program.format(core=str(core), cycle=cycle, n_pe=N_PE)]
 
 
 def times(cores: tuple[Path, Path], cycle: str, turns: int) -> list[tuple[float, float]]:
@@ -94,14 +93,10 @@ def times(cores: tuple[Path, Path], cycle: str, turns: int) -> list[tuple[float,
 
 def instructions(core: Path, cycle: str) -> float:
     """Return the instructions of one cycle."""
-    with tempfile.TemporaryDirectory() as scratch:
-        callgrind = ("valgrind", "-q", "--tool=callgrind", "--dump-before=getppid")
-        command = process(COUNT, core, cycle, *callgrind, f"--callgrind-out-file={scratch}/out")
-        subprocess.run(process(COUNT, core, cycle), check=True, stdout=subprocess.DEVNULL)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found = re.search(r"^totals: (\d+)", Path(scratch, "out.2").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / float(done.stdout)
+    command = process(COUNT, core, cycle)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    printed, totals = count(command)
+    return totals[1] / float(printed)
 
 
 def main(arguments: list[str] | None = None) -> int:
