@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("unicorn", exc_type=ImportError)
 
 from unicorn_code import words
-from unicorn_rig import OFF
+from unicorn_rig import HI, OFF
 
 from gicv3 import ConfigError
 from gicv3.cli.run import CANNOT_RUN, INTERRUPTED, NEVER_ENDS, TIMED_OUT, USAGE, Options, load, parse_smp, run
@@ -28,13 +28,6 @@ DEFAULTS = Options(
     image=None, kernel=None, initrd=None, append=None, acpi=False, smp="1", memory=16, plug_at=(), timeout=None,
     quantum=1000, clock="instructions", load_address=0x4020_0000,
 )
-HI = words("""
-    d2a12001  movz x1, #0x0900, lsl #16   // UARTDR
-    52800d02  mov w2, #'h'
-    b9000022  str w2, [x1]
-    52800d22  mov w2, #'i'
-    b9000022  str w2, [x1]
-""")
 FOREVER = words("""
     14000000  b .
 """)

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("unicorn", exc_type=ImportError)
 
 from unicorn_code import words
-from unicorn_rig import CODE, IRQ_EL1H, OFF, SECOND, VECTORS, boot, peek, put, x
+from unicorn_rig import CODE, HI, IRQ_EL1H, OFF, SECOND, VECTORS, boot, peek, put, x
 
 from gicv3 import ConfigError, GicError
 from gicv3.machine import VirtMachine
@@ -19,18 +19,10 @@ from gicv3.unicorn import CPU_MODELS, Stop, UnicornError, UnicornMachine, layout
 
 pytestmark = pytest.mark.guest
 
-HELLO = words("""
-    d2a12001  movz x1, #0x0900, lsl #16   // UARTDR
-    52800d02  mov w2, #'h'
-    b9000022  str w2, [x1]
-    52800d22  mov w2, #'i'
-    b9000022  str w2, [x1]
-""")
-
 
 def test_image_starts_at_its_load_address_with_x0_and_ends_with_system_off() -> None:
     sent: list[bytes] = []
-    with boot(HELLO + OFF, x0=0x1234, output=sent.append) as engine:
+    with boot(HI + OFF, x0=0x1234, output=sent.append) as engine:
         assert x(engine, 0) == 0x1234
         assert engine.cpu(0).pc == CODE
         assert engine.run() is Stop.OFF
@@ -66,7 +58,7 @@ def test_time_that_passed_before_a_callback_raised_has_passed() -> None:
     def fail(data: bytes) -> None:
         raise RuntimeError(data)
 
-    with boot(HELLO + OFF, output=fail) as engine:
+    with boot(HI + OFF, output=fail) as engine:
         for character, instructions in (("h", 3), ("i", 5)):
             with pytest.raises(RuntimeError, match=character):
                 engine.run()
@@ -152,7 +144,7 @@ def test_what_a_callback_raises_comes_out_of_run() -> None:
     def output(data: bytes) -> None:
         raise RuntimeError("from the UART")
 
-    with boot(HELLO + OFF, output=output) as engine, pytest.raises(RuntimeError, match="from the UART"):
+    with boot(HI + OFF, output=output) as engine, pytest.raises(RuntimeError, match="from the UART"):
         engine.run()
 
 
@@ -177,7 +169,7 @@ def test_what_would_pull_the_guest_from_under_a_callback_is_refused(
             call(engine)
         refused.append(data)
 
-    with boot(HELLO + OFF, output=output) as engine:
+    with boot(HI + OFF, output=output) as engine:
         assert engine.run() is Stop.OFF
         assert refused == [b"h", b"i"]
         assert engine.instructions == engine.clock == 8
@@ -207,7 +199,7 @@ def test_what_unicorn_refuses_when_a_vcpu_is_made_is_said(monkeypatch: pytest.Mo
 
 
 def test_run_and_close_are_refused_to_an_action_and_boot_is_not() -> None:
-    with boot(HELLO + OFF) as engine:
+    with boot(HI + OFF) as engine:
         for action in (lambda: engine.run(10), engine.close):
             engine.post(action)
             with pytest.raises(GicError, match="this UnicornMachine runs"):
@@ -296,7 +288,7 @@ def test_a_vcpu_that_is_unplugged_while_it_runs_runs_no_further() -> None:
     machine = VirtMachine(cpus=1, max_cpus=2)
     machine.device_add(id="second", core_id=1)
     with UnicornMachine(machine, image=SLEEP, output=leave) as engine:
-        put(engine, SECOND, HELLO + OFF)
+        put(engine, SECOND, HI + OFF)
         machine.power_on(machine.cpus[1], SECOND)
         uc = weakref.ref(engine.cpu(1).uc)
         assert engine.run() is Stop.IDLE

@@ -12,6 +12,13 @@ RAM, CODE, VECTORS, SECOND, DATA = 0x4000_0000, 0x4020_0000, 0x4021_0000, 0x4022
 X0, X1 = reg.UC_ARM64_REG_X0, reg.UC_ARM64_REG_X1
 SYNC_EL1H, IRQ_EL1H, SYNC_EL0 = 0x200, 0x280, 0x400
 
+HI = words("""
+    d2a12001  movz x1, #0x0900, lsl #16   // UARTDR
+    52800d02  mov w2, #'h'
+    b9000022  str w2, [x1]
+    52800d22  mov w2, #'i'
+    b9000022  str w2, [x1]
+""")
 OFF = words("""
     d2b08000  movz x0, #0x8400, lsl #16   // PSCI SYSTEM_OFF
     f2800100  movk x0, #8
