@@ -1,4 +1,4 @@
-"""What every test shares: tools that may be absent, the invariants after each test, and Hypothesis without a clock."""
+"""What every test shares: the invariants after each test, and Hypothesis without a clock."""
 
 import functools
 import weakref
@@ -14,12 +14,6 @@ import gicv3
 # No deadline: nothing may depend on the host's speed. In CI the same examples every time: red then means the change.
 settings.register_profile("gicv3", deadline=None, derandomize=required.CI, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gicv3")
-
-
-@pytest.fixture(scope="session")
-def require_tool() -> Callable[[str], str]:
-    """Find a program by name; without it the test skips on a user's machine and fails in CI."""
-    return required.tool
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -32,3 +34,11 @@ def tool(name: str) -> str:
     if path is None:
         unavailable(f"{name} is not installed: apt-get install {_DEBIAN_PACKAGE.get(name, name)}")
     return path
+
+
+def guest(name: str, folder: Path) -> Path:
+    """The image of a guest of tests/guests, built in `folder`."""
+    tool("aarch64-linux-gnu-gcc")
+    image = folder / f"{name}.bin"
+    subprocess.run([Path(__file__).parent / "guests" / "build.sh", name, image], check=True)
+    return image

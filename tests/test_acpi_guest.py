@@ -1,9 +1,7 @@
 """A guest that knows ACPI: it takes the MADT from memory, and vCPUs in and out by the GED and the hotplug registers."""
 
 import struct
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -20,7 +18,6 @@ from gicv3.unicorn import Stop, UnicornMachine
 
 pytestmark = pytest.mark.guest
 
-SOURCE = Path(__file__).parent / "guests" / "acpi"
 RAM, SHARED, TABLES = 0x4000_0000, 0x10_0000, 0x18_0000
 FORM = struct.Struct("<Q14IQ")
 
@@ -48,10 +45,7 @@ class Shared(NamedTuple):
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    required.tool("aarch64-linux-gnu-gcc")
-    built = tmp_path_factory.mktemp("guest") / "acpi.bin"
-    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
-    return built.read_bytes()
+    return required.guest("acpi", tmp_path_factory.mktemp("guest")).read_bytes()
 
 
 class Guest:

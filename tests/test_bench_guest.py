@@ -1,10 +1,10 @@
 """The guest of benchmarks/emulators.py: its image is what its source says, and it comes to its end."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import required
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
@@ -17,8 +17,8 @@ GUEST = Path(__file__).parent.parent / "benchmarks" / "guest"
 IMAGE = GUEST / "bench.bin"
 
 
-def test_image_is_what_its_source_builds(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
-    require_tool("aarch64-linux-gnu-gcc")
+def test_image_is_what_its_source_builds(tmp_path: Path) -> None:
+    required.tool("aarch64-linux-gnu-gcc")
     subprocess.run(["sh", GUEST / "build.sh", tmp_path / "bench.bin"], check=True)
     assert (tmp_path / "bench.bin").read_bytes() == IMAGE.read_bytes()
 

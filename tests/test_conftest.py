@@ -59,4 +59,4 @@ def test_a_missing_module_skips_its_file_and_fails_in_ci(
 def test_a_missing_program_skips_its_test_and_fails_in_ci(
     pytester: pytest.Pytester, ci: bool, outcome: dict[str, int]
 ) -> None:
-    assert run(pytester, "def test_it(require_tool):\n    require_tool('no-such-tool')", ci) == outcome
+    assert run(pytester, "import required\ndef test_it():\n    required.tool('no-such-tool')", ci) == outcome

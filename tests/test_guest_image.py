@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from required import tool, unavailable
+from required import guest, tool, unavailable
 
 from gicv3 import guests
 from gicv3.guests import CpuRecord, CpuState, GuestFlag, Mailbox
@@ -39,9 +39,8 @@ def test_image_is_what_the_source_builds(tmp_path: Path) -> None:
     version = subprocess.run([tool(COMPILER), "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
     if version.strip() != COMPILER_VERSION:
         unavailable(f"the image was built by {COMPILER} {COMPILER_VERSION}, this is {version.strip()}")
-    built = tmp_path / "smp.bin"
-    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
-    assert built.read_bytes() == guests.smp_image(), "run tests/guests/build.sh smp and commit gicv3/guests/smp.bin"
+    built = guest("smp", tmp_path).read_bytes()
+    assert built == guests.smp_image(), "run tests/guests/build.sh smp and commit gicv3/guests/smp.bin"
 
 
 def test_image_starts_at_its_first_byte_with_interrupts_masked() -> None:

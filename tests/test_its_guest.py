@@ -14,16 +14,12 @@ from gicv3.unicorn import Stop, UnicornMachine
 
 pytestmark = pytest.mark.guest
 
-SOURCE = Path(__file__).parent / "guests" / "its"
 PARTS = ("int", "translater", "movi", "disabled", "movall", "mapc", "clear", "tables")
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    required.tool("aarch64-linux-gnu-gcc")
-    built: Path = tmp_path_factory.mktemp("guest") / "its.bin"
-    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
-    return built
+    return required.guest("its", tmp_path_factory.mktemp("guest"))
 
 
 def said(cpus: int) -> str:

@@ -1,10 +1,10 @@
 """The machine code in these tests is what the source beside it assembles to."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import required
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
@@ -26,8 +26,8 @@ def test_programs_of_all_files_are_here() -> None:
     assert test_unicorn_port.HANDLER in map(words, ALL)
 
 
-def test_code_is_what_its_source_assembles_to(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
-    assembler, objcopy = require_tool("aarch64-linux-gnu-as"), require_tool("aarch64-linux-gnu-objcopy")
+def test_code_is_what_its_source_assembles_to(tmp_path: Path) -> None:
+    assembler, objcopy = required.tool("aarch64-linux-gnu-as"), required.tool("aarch64-linux-gnu-objcopy")
     for number, text in enumerate(ALL):
         path = tmp_path / f"{number}.s"
         path.write_text(source(text))

@@ -19,7 +19,6 @@ from gicv3.vcpu import PowerState
 
 pytestmark = pytest.mark.guest
 
-SOURCE = Path(__file__).parent / "guests" / "user"
 SHARED = 0x10_0000
 FIELDS = struct.Struct("<IIIIQQI")  # `struct shared` of tests/guests/user/shared.h
 WANT, ONLINE, QUIT = 0x10, 0x18, 0x20
@@ -30,10 +29,7 @@ ROUND = {"svc": 8, "data": 6, "fetch": 2, "undefined": 3, "kernel": 1}
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    required.tool("aarch64-linux-gnu-gcc")
-    built = tmp_path_factory.mktemp("guest") / "user.bin"
-    subprocess.run([SOURCE.parent / "build.sh", SOURCE.name, built], check=True)
-    return built.read_bytes()
+    return required.guest("user", tmp_path_factory.mktemp("guest")).read_bytes()
 
 
 class Guest:

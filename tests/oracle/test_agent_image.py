@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
+
+from required import tool
 
 from .qemu import IMAGE
 
 
-def test_committed_image_is_what_the_source_builds(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
-    require_tool("aarch64-linux-gnu-gcc")
+def test_committed_image_is_what_the_source_builds(tmp_path: Path) -> None:
+    tool("aarch64-linux-gnu-gcc")
     built = tmp_path / "agent.bin"
     subprocess.run(["sh", str(IMAGE.parent / "build.sh"), str(built)], check=True)
     assert built.read_bytes() == IMAGE.read_bytes()
