@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy
 import pytest
+from player import CONFIGS, Player
 from rig import G1, Rig
-from test_core_random import CONFIGS, Player
 
 from gicv3 import GICv3, GICv3Config
 

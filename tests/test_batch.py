@@ -9,8 +9,8 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from player import CONFIGS, Player
 from rig import G0, SPURIOUS, Rig
-from test_core_random import CONFIGS, Player
 
 from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg
 from tests.lpis import LpiRig
