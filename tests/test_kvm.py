@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from model.configs import CONFIGS
+from replay import act, assert_same_future, trace
 from rig import G0, Rig
-from test_snapshot import act, assert_same_future, trace
 
 from gicv3 import GICv3, GICv3Config, SnapshotError, kvm
 

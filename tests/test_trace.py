@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 import pytest
 from model.configs import CONFIGS
+from replay import act, trace
 from rig import Rig
-from test_snapshot import act, trace
 
 from gicv3 import ConfigError, GICv3, GICv3Config
 from gicv3.trace import Event, Kind, Tracer, to_chrome
