@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any, Self
 
 from gicv3.machine import VirtMachine
 from gicv3.qmp import QmpServer
 
+A57 = "cortex-a57-arm-cpu"
 _open: list[RawClient] = []
 
 
@@ -85,3 +88,14 @@ async def serving(machine: VirtMachine, path: Any, **options: Any) -> AsyncItera
         while _open:
             _open.pop().close()
         await asyncio.sleep(0)  # a transport closes its socket at the loop's next turn
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
+    return run

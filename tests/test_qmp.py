@@ -1,12 +1,10 @@
 """QMP: what clients of QEMU see of a machine."""
 
 import asyncio
-import inspect
 import json
-from functools import wraps
 
 import pytest
-from qmp_client import RawClient, serving
+from qmp_client import A57, RawClient, in_loop, serving
 from virt import fingerprint
 
 import gicv3
@@ -18,23 +16,10 @@ from gicv3.qmp import StandInGuest
 from gicv3.qmp.guest import Answer
 from gicv3.qmp.schema import COMMANDS, EVENTS
 
-A57 = "cortex-a57-arm-cpu"
-
 
 @pytest.fixture
 def machine():
     return VirtMachine(cpus=2, max_cpus=4)
-
-
-def in_loop(test):
-    """Run a test that is a coroutine."""
-
-    @wraps(test)
-    def run(*args, **kwargs):
-        asyncio.run(test(*args, **kwargs))
-
-    run.__signature__ = inspect.signature(test)
-    return run
 
 
 @in_loop

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from qmp_client import serving
+from qmp_client import A57, in_loop, serving
 from required import unavailable
-from test_qmp import A57, in_loop
 
 from gicv3.machine import VirtMachine
 from gicv3.qmp import StandInGuest

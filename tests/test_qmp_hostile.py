@@ -9,8 +9,7 @@ import stat
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from qmp_client import RawClient, serving
-from test_qmp import A57, in_loop
+from qmp_client import A57, RawClient, in_loop, serving
 
 from gicv3.errors import ConfigError
 from gicv3.machine import VirtMachine
