@@ -21,7 +21,7 @@ from gicv3._core import save_arrays
 from gicv3.arguments import instance
 from gicv3.errors import SnapshotError
 from gicv3.gic import GICv3
-from gicv3.kvm_tables import loaded
+from gicv3.kvm_tables import loaded, refuse_work
 from gicv3.registers import REGISTERS, SYSREGS, Frame, Reg, SysReg, encode
 from gicv3.snapshot import make
 
@@ -165,9 +165,15 @@ def export_state(gic: GICv3) -> Form:
 
     With LPIs or ITSs, call `kvm_tables.save_tables` first: KVM has what is pending and mapped in its tables.
 
-    Raises: SnapshotError for a GIC with Security states, extended ranges or NMIs.
+    Raises: SnapshotError for a GIC with Security states, extended ranges or NMIs, and while work of LPIs or ITSs is
+    under way (`has_work`): KVM has no command and no table half done. Call `step(0)` until there is none.
     """
     _refuse(gic)
+    refuse_work(gic)
+    return _form(gic)
+
+
+def _form(gic: GICv3) -> Form:
     copy, arrays = _plain_copy(gic)
 
     def read(place: _Place) -> int:
@@ -243,7 +249,7 @@ def import_state(gic: GICv3, form: Mapping[str, Mapping[int, int]]) -> None:
         element.put(arrays, value & (1 << 8 * element.size) - 1)
     contexts = {name: array for name, array in save_arrays(gic).items() if name.startswith("context.")}
     target = make(GICv3, gic.config, {name: bytes(array) for name, array in arrays.items()} | contexts)
-    _compare(form, export_state(target))
+    _compare(form, _form(target))
     tables = loaded(gic, target) if gic.config.its and ITS_GROUP in form else None
     if tables is not None:
         tables.commit()

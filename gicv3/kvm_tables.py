@@ -87,6 +87,13 @@ def refuse(gic: GICv3) -> None:
         )
 
 
+def refuse_work(gic: GICv3) -> None:
+    """Raise SnapshotError for a GIC that is in the middle of something: KVM has no place for it."""
+    if gic.has_work or gic.memory.awaited:
+        raise SnapshotError("the GIC must have no work under way: call step(0) until has_work is False"
+                            + (", and map what memory.awaited names" if gic.memory.awaited else ""))
+
+
 def _pages(its: ItsView, reader: TableChanges, table: int) -> Iterator[_Table]:
     """The runs of entries of a device (0) or collection (1) table."""
     baser = its["GITS_BASER", table]
@@ -181,9 +188,7 @@ def save_tables(gic: GICv3) -> None:
     nobody else uses the GIC.
     """
     refuse(gic)
-    if gic.has_work or gic.memory.awaited:
-        raise SnapshotError("the GIC must have no work under way: call step(0) until has_work is False"
-                            + (", and map what memory.awaited names" if gic.memory.awaited else ""))
+    refuse_work(gic)
     reader = TableChanges(gic)
     for its in gic.its:
         _save_devices(its, reader, gic.config.event_bits, 1 << gic.config.device_bits)
