@@ -518,3 +518,24 @@ def test_an_msi_of_callback_memory_is_translated_in_its_call_whatever_the_budget
     assert rig.its.counters()["translated"] == 1
     rig.finish()
     assert rig.lpis() == [FIRST + 3]
+
+
+# --- turns
+
+
+@pytest.mark.parametrize("stormy", [0, 2])
+def test_a_redistributor_that_asks_for_ever_more_does_not_keep_the_others_waiting(stormy: int) -> None:
+    rig = LpiRig(3, work_budget=8, enable=False)
+    rig.enable_lpis(stormy)
+    rig.lpi(*range(FIRST, FIRST + 200), pe=stormy)
+    rig.finish()
+    for pe in {0, 1, 2} - {stormy}:
+        for intid in SPREAD:
+            rig.set_table_bit(intid, pe)
+        rig.gic.redist[stormy]["GICR_INVALLR"] = 0
+        rig.enable_lpis(pe)
+    for _ in range(600):
+        rig.gic.redist[stormy]["GICR_INVALLR"] = 0
+    assert [rig.lpis(pe) for pe in range(3) if pe != stormy] == [list(SPREAD), list(SPREAD)]
+    assert rig.gic.redist[stormy]["GICR_SYNCR"] == 1
+    rig.finish()

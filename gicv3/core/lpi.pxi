@@ -135,10 +135,10 @@ cdef void lpi_want(GicState *s, u32 pe, u32 first, u32 end) noexcept nogil:
 
 
 cdef inline void lpi_listed(GicState *s, u32 pe) noexcept nogil:
-    """Put a PE on the list of those with work, once."""
+    """Put a PE at the end of the list of those with work, once."""
     if not s.lpi[pe].listed:
         s.lpi[pe].listed = 1
-        s.lpi_jobs[s.num_lpi_jobs] = pe
+        s.lpi_jobs[(s.lpi_job_first + s.num_lpi_jobs) % s.num_pe] = pe
         s.num_lpi_jobs += 1
 
 

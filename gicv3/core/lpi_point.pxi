@@ -19,6 +19,7 @@ cdef struct LpiPoint:            # what the rest of it is
     u32 nodes
     u32 node_free
     u32 enabled
+    u32 job_first
     u32 jobs
     u32 its_busy
     u64 clears[LPI_CLEARS]
@@ -42,6 +43,7 @@ cdef void point_counts(GicState *s, LpiPoint *head) noexcept nogil:
     head.nodes = s.num_lpi_node
     head.node_free = s.lpi_node_free
     head.enabled = s.num_lpi_enabled
+    head.job_first = s.lpi_job_first
     head.jobs = s.num_lpi_jobs
     head.its_busy = s.its_busy
     memcpy(&head.clears[0], &s.lpi_clears[0], sizeof(head.clears))
@@ -193,6 +195,7 @@ cdef void lpi_point_return(GicState *s, const char *at, u64 **fresh) noexcept no
     s.num_lpi_node = head.nodes
     s.lpi_node_free = head.node_free
     s.num_lpi_enabled = head.enabled
+    s.lpi_job_first = head.job_first
     s.num_lpi_jobs = head.jobs
     s.its_busy = head.its_busy
     memcpy(&s.lpi_clears[0], &head.clears[0], sizeof(head.clears))

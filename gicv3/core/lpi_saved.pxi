@@ -82,7 +82,7 @@ cdef void jobs_gather(GicState *s, u32 *jobs) noexcept nogil:
     cdef u32 i
     memset(jobs, 0, s.num_pe * sizeof(u32))
     for i in range(s.num_lpi_jobs):
-        jobs[s.lpi_jobs[i]] = i + 1
+        jobs[s.lpi_jobs[(s.lpi_job_first + i) % s.num_pe]] = i + 1
 
 
 # --- back --------------------------------------------------------------------------------------------------------

@@ -199,14 +199,21 @@ cdef u32 lpi_portion(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
 
 
 cdef void lpi_work(GicState *s, int32_t *budget) noexcept nogil:
-    """Go on with what redistributors have to do, until it is done, the budget is, or callback memory is wanted."""
-    cdef u32 pe
+    """Go on with what redistributors have to do, until it is done, the budget is, or callback memory is wanted.
+
+    They take turns: one that spends the budget is the last next time, whatever it is asked for meanwhile.
+    """
+    cdef u32 pe, result
     while s.num_lpi_jobs and budget[0] > 0 and not s.want:
-        pe = s.lpi_jobs[s.num_lpi_jobs - 1]
-        if lpi_portion(s, pe, budget) != MEM_OK:
+        pe = s.lpi_jobs[s.lpi_job_first]
+        result = lpi_portion(s, pe, budget)
+        if result != MEM_OK and budget[0] > 0:   # it waits for memory
             return
+        s.lpi_job_first = (s.lpi_job_first + 1) % s.num_pe
         s.num_lpi_jobs -= 1
         s.lpi[pe].listed = 0
+        if result != MEM_OK:
+            lpi_listed(s, pe)
 
 
 cdef void lpi_work_now(GicState *s) noexcept nogil:
@@ -308,6 +315,7 @@ cdef void lpi_reset(GicState *s) noexcept nogil:
         memset(&s.lpi[pe], 0, sizeof(LpiPe))
         s.lpi[pe].behind = KEY_NONE
         lpi_best_is(s, pe, &s.lpi[pe], KEY_NONE)
+    s.lpi_job_first = 0
     s.num_lpi_jobs = 0
     s.num_lpi_clears = 0
     s.num_lpi_enabled = 0

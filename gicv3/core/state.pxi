@@ -350,7 +350,8 @@ cdef struct GicState:
     u64 lpi_table                # PROPBASER of the table that is cached
     u8 lpi_live                  # nothing is cached
     u32 num_lpi_enabled
-    u32 *lpi_jobs                # PEs with work: see lpi_work()
+    u32 *lpi_jobs                # PEs with work, a ring: see lpi_work()
+    u32 lpi_job_first
     u32 num_lpi_jobs
     u64 lpi_clears[LPI_CLEARS]   # PE << 32 | INTID: see lpi_clear_later()
     u32 num_lpi_clears
