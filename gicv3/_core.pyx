@@ -851,7 +851,7 @@ cdef class Gic:
         bad_access : accesses of memory that hit no register, or one with a wrong size, alignment or direction.
         sgi_dropped : SGIs sent to a PE without a vCPU.
         lpi_discarded : LPIs for a redistributor that has them disabled, or whose tables end before their INTID.
-        lpi_lost : pending LPIs that a bad pending table, or the host's want of memory, has cost.
+        lpi_lost : pending LPIs that a bad pending table has cost.
         lpi_table_faults : LPI tables, or bytes of them, that are not in guest memory.
         """
         return totals_of(self)

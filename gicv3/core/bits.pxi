@@ -153,6 +153,7 @@ cdef enum:
     CACHE_PLACES = 16384         # translations of all ITSs
     WAITING_MSIS = 1024          # that wait for callback memory
     LPI_NODES = 64               # to begin with: the pool grows
+    LPI_NODE_LIMIT = 1 << 18     # 136 MB
 
 
 cdef inline u32 private_intid(u32 slot) noexcept nogil:

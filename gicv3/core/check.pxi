@@ -26,6 +26,7 @@ _INVARIANTS = {
     22: "every node of the LPI pool hangs in one tree or is free",
     23: "a cached translation is of an enabled ITS, in its place, valid and counted",
     24: "an ITS is busy exactly when its queue has commands that can be done",
+    25: "where the order has no room for LPIs, some stand in it, or all are about to be judged again",
 }
 
 cdef enum:

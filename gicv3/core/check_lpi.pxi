@@ -75,6 +75,8 @@ cdef u32 check_lpi_pe(GicState *s, u32 pe, u32 *nodes, Failure *f) noexcept nogi
         return check_fail(f, 20, pe, <u32>walk.best ^ s.tie_flip)
     if (lp.enabled == 0 and lp.limit) or (lp.listed == 0 and (lp.load_at or lp.flush_at or lp.refresh_end)):
         return check_fail(f, 21, pe, INTID_NONE)
+    if lp.unplaced and lp.best == KEY_NONE and not lp.refresh_end:
+        return check_fail(f, 25, pe, INTID_NONE)
     return 0
 
 

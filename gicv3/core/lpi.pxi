@@ -83,9 +83,10 @@ cdef inline void lpi_best_is(GicState *s, u32 pe, LpiPe *lp, u64 key) noexcept n
 
 
 cdef inline bint lpi_enqueue(GicState *s, u32 pe, LpiPe *lp, u32 level, u32 intid) noexcept nogil:
-    """An enabled LPI takes its place; False when the host has no memory."""
+    """An enabled LPI takes its place; False when there is no room: it stays pending."""
     cdef u64 key = lpi_key(s, level, intid)
     if not order_put(s, lp, level, intid, key):
+        lp.unplaced = 1
         return False
     if key < lp.best:
         lpi_best_is(s, pe, lp, key)
@@ -95,6 +96,13 @@ cdef inline bint lpi_enqueue(GicState *s, u32 pe, LpiPe *lp, u32 level, u32 inti
 cdef inline void lpi_dequeue(GicState *s, u32 pe, LpiPe *lp, u32 level, u32 intid) noexcept nogil:
     order_take(s, lp, level, intid)
     lpi_best_is(s, pe, lp, order_best(s, lp))
+
+
+cdef inline void lpi_place_again(GicState *s, u32 pe, LpiPe *lp) noexcept nogil:
+    """When no LPI stands in order any more, those for which there was no room try again: one word of them finds it."""
+    if unlikely(lp.unplaced and lp.best == KEY_NONE):
+        lp.unplaced = 0
+        lpi_want(s, pe, FIRST_LPI, lp.limit)
 
 
 cdef u32 lpi_where(GicState *s, LpiPe *lp, u32 intid) noexcept nogil:
@@ -165,9 +173,6 @@ cdef inline void lpi_pend(GicState *s, u32 pe, u32 intid) noexcept nogil:
     if level == NO_LEVEL:
         return
     if unlikely(not lpi_enqueue(s, pe, lp, level, intid)):
-        lp.pend[intid >> 6] &= ~bit
-        lp.pending -= 1
-        s.lpi_lost += 1
         return
     if unlikely(not p.flags & PE_PLAIN):
         trace_event(s, TRACE_PENDING, pe, intid, 0)
@@ -186,6 +191,7 @@ cdef inline void lpi_take(GicState *s, u32 pe) noexcept nogil:
     lp.pending -= 1
     s.stats[pe].acked[STAT_LPI] += 1
     lpi_dequeue(s, pe, lp, level, intid)
+    lpi_place_again(s, pe, lp)
 
 
 cdef void lpi_clear(GicState *s, u32 pe, u32 intid) noexcept nogil:
@@ -199,6 +205,7 @@ cdef void lpi_clear(GicState *s, u32 pe, u32 intid) noexcept nogil:
     level = lpi_where(s, lp, intid)
     if level != NO_LEVEL:
         lpi_dequeue(s, pe, lp, level, intid)
+        lpi_place_again(s, pe, lp)
         if s.pe[pe].hpp == intid:
             pe_update(s, pe)
 

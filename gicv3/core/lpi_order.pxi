@@ -1,7 +1,7 @@
 # The enabled pending LPIs of a PE in order of service. In front stands one word of them, which costs no walk; behind it
 # a tree of 64-way nodes over (priority level, INTID), whose best is known, so that the best of any number costs a few
 # bit scans, and nothing at all while what comes and goes is better than the rest. Nodes come from a pool that grows
-# with what is pending, and are named by number: 0 is none.
+# with what is pending, up to LPI_NODE_LIMIT, and are named by number: 0 is none.
 
 cdef enum:
     LPI_STEPS = 3                # most inner steps: level, INTID 23:18, INTID 17:12; the leaf holds 4096 LPIs
@@ -22,7 +22,7 @@ cdef inline u64 lpi_key(GicState *s, u32 level, u32 intid) noexcept nogil:
 
 
 cdef u32 node_take(GicState *s) noexcept nogil:
-    """An empty node, or 0 when the host has no memory; pointers to nodes do not survive it."""
+    """An empty node, or 0 when there is no room for more; pointers to nodes do not survive it."""
     cdef u32 index = s.lpi_node_free
     cdef u32 room
     cdef LpiNode *grown
@@ -31,7 +31,9 @@ cdef u32 node_take(GicState *s) noexcept nogil:
         s.lpi_node[index].place[0] = 0
         return index
     if s.num_lpi_node == s.lpi_node_room:
-        room = 2 * s.lpi_node_room
+        room = min(2 * s.lpi_node_room, <u32>LPI_NODE_LIMIT)
+        if room == s.lpi_node_room:
+            return 0
         grown = <LpiNode *>zalloc(room * sizeof(LpiNode))
         if grown == NULL:
             return 0
@@ -62,7 +64,7 @@ cdef inline u32 lpi_place(u32 level, u32 word, u32 steps, u32 step) noexcept nog
 
 
 cdef bint tree_grow(GicState *s, LpiPe *lp, u32 level, u32 word, u64 bits) noexcept nogil:
-    """tree_put() where nodes are missing on the way; False when the host has no memory, and nothing is changed then."""
+    """tree_put() where nodes are missing on the way; False when there is no room, and nothing is changed then."""
     cdef u32[LPI_STEPS + 1] path
     cdef u32 steps = lpi_steps(s)
     cdef u32 step, place, fresh
@@ -195,7 +197,7 @@ cdef inline u64 order_best(GicState *s, LpiPe *lp) noexcept nogil:
 
 
 cdef inline bint order_put(GicState *s, LpiPe *lp, u32 level, u32 intid, u64 key) noexcept nogil:
-    """Enter an LPI: in front if it is better than all the rest; False when the host has no memory."""
+    """Enter an LPI: in front if it is better than all the rest; False when there is no room, but not for the first."""
     cdef u64 bit = <u64>1 << (intid & 63)
     cdef u32 word = intid >> 6
     if lp.front and lp.front_word == word and lp.front_level == level:

@@ -5,6 +5,7 @@
 
 cdef enum:
     STANDS_NOWHERE = 0xFF        # level of a pending LPI that is not enabled
+    UNPLACED = 0xFE              # the same, of a PE where it may be enabled: LpiPe.unplaced
 
 cdef struct LpiLists:
     u64 *pending                 # PE << 32 | INTID << 8 | level, ascending
@@ -41,7 +42,9 @@ cdef u64 pending_gather(GicState *s, u64 *out) noexcept nogil:
                 intid = word * 64 + gic_ctz64(bits)
                 bits &= bits - 1
                 level = lpi_where(s, lp, intid)
-                out[n] = <u64>pe << 32 | intid << 8 | (<u32>STANDS_NOWHERE if level == NO_LEVEL else level)
+                if level == NO_LEVEL:
+                    level = UNPLACED if lp.unplaced else STANDS_NOWHERE
+                out[n] = <u64>pe << 32 | intid << 8 | level
                 n += 1
     return n
 
@@ -162,13 +165,17 @@ cdef int pending_scatter(GicState *s, const u64 *list, u64 count) except -1:
         if pe >= s.num_pe or intid < FIRST_LPI or intid >= lpi_held(&s.lpi[pe]):
             raise SnapshotError(f"lpi.pending[{i}] is no LPI that a PE has: {list[i]:#x}")
         lp = &s.lpi[pe]
-        if i and list[i] >> 8 <= before or level != STANDS_NOWHERE and (level & ~lpi_level_mask(s) or not lp.enabled):
-            raise SnapshotError(f"lpi.pending[{i}] is out of order or at a level that there is not: {list[i]:#x}")
+        if level != STANDS_NOWHERE and not lp.enabled or level < UNPLACED and level & ~lpi_level_mask(s):
+            raise SnapshotError(f"lpi.pending[{i}] is at a level that there is not: {list[i]:#x}")
+        if i and list[i] >> 8 <= before:
+            raise SnapshotError(f"lpi.pending[{i}] is out of order: {list[i]:#x}")
         before = list[i] >> 8
         lp.pend[intid >> 6] |= <u64>1 << (intid & 63)
         lp.pending += 1
-        if level != STANDS_NOWHERE and not lpi_enqueue(s, pe, lp, level, intid):
-            raise MemoryError
+        if level < UNPLACED:
+            lpi_enqueue(s, pe, lp, level, intid)
+        elif level == UNPLACED:
+            lp.unplaced = 1
     return 0
 
 

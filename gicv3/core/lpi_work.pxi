@@ -64,10 +64,8 @@ cdef u32 lpi_judge(GicState *s, u32 pe, u32 intid) noexcept nogil:
         return MEM_OK
     if before != NO_LEVEL:
         lpi_dequeue(s, pe, lp, before, intid)
-    if now != NO_LEVEL and not lpi_enqueue(s, pe, lp, now, intid):
-        lp.pend[intid >> 6] &= ~(<u64>1 << (intid & 63))
-        lp.pending -= 1
-        s.lpi_lost += 1
+    if now != NO_LEVEL:
+        lpi_enqueue(s, pe, lp, now, intid)
     return MEM_OK
 
 
@@ -132,6 +130,7 @@ cdef u32 lpi_refresh(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
         return result
     lp.refresh_at = 0
     lp.refresh_end = 0
+    lpi_place_again(s, pe, lp)
     return MEM_OK
 
 
@@ -193,8 +192,10 @@ cdef u32 lpi_portion(GicState *s, u32 pe, int32_t *budget) noexcept nogil:
         result = lpi_load(s, pe, budget)
         if result != MEM_OK:
             return result
-    if lp.refresh_end:
-        return lpi_refresh(s, pe, budget)
+    while lp.refresh_end:
+        result = lpi_refresh(s, pe, budget)
+        if result != MEM_OK:
+            return result
     return MEM_OK
 
 
@@ -296,6 +297,7 @@ cdef void lpi_disable(GicState *s, u32 pe) noexcept nogil:
     lp.limit = 0
     lp.refresh_at = 0
     lp.refresh_end = 0
+    lp.unplaced = 0
     order_clear(s, lp)
     lpi_best_is(s, pe, lp, KEY_NONE)
     pe_update(s, pe)

@@ -173,6 +173,7 @@ cdef struct LpiPe:               # LPIs of one redistributor
     u8 enabled                   # GICR_CTLR.EnableLPIs
     u8 ptz                       # GICR_PENDBASER.PTZ, for the next enabling
     u8 listed                    # it is on GicState.lpi_jobs
+    u8 unplaced                  # the order had no room for some: see lpi_place_again()
     u64 propbaser
     u64 pendbaser
     u32 load_at                  # next word of the pending table to read; 0: nothing to do, as for those below
