@@ -539,3 +539,25 @@ def test_a_redistributor_that_asks_for_ever_more_does_not_keep_the_others_waitin
     assert [rig.lpis(pe) for pe in range(3) if pe != stormy] == [list(SPREAD), list(SPREAD)]
     assert rig.gic.redist[stormy]["GICR_SYNCR"] == 1
     rig.finish()
+
+
+def test_turns_go_on_alike_in_a_restored_and_in_a_rewound_gic() -> None:
+    rig = LpiRig(3, work_budget=8, enable=False)
+    for pe in range(3):
+        for intid in SPREAD:
+            rig.set_table_bit(intid, pe)
+        rig.enable_lpis(pe)
+    point, other = rig.gic.savepoint(), GICv3.restore(rig.gic.save())
+    other.memory.map(RAM, bytearray(rig.ram))
+    states = []
+    while rig.gic.has_work:
+        assert other.save() == rig.gic.save()
+        states.append(rig.gic.save())
+        for gic in (rig.gic, other):
+            gic.step(0)
+    assert len(states) > 20
+    rig.gic.rewind(point)
+    assert [GICv3.restore(data).save() for data in states] == states
+    for data in states:
+        assert rig.gic.save() == data
+        rig.gic.step(0)
