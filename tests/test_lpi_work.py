@@ -1,13 +1,31 @@
 """Work that takes several calls: nothing that software or a host does meanwhile loses an LPI or brings one back."""
 
 from collections.abc import Callable
-from itertools import permutations
+from itertools import count, permutations
 from typing import Any
 
 import pytest
 
-from gicv3 import GICv3
-from tests.itses import DEVICES, ITTS, QUEUE, ItsRig, clear, discard, int_, inv, mapc, mapd, mapti, movall, movi, sync
+from gicv3 import GICv3, SnapshotError
+from gicv3.its_commands import encode
+from tests.itses import (
+    COLLECTIONS,
+    DEVICES,
+    ITTS,
+    QUEUE,
+    VALID,
+    ItsRig,
+    clear,
+    discard,
+    int_,
+    inv,
+    mapc,
+    mapd,
+    mapti,
+    movall,
+    movi,
+    sync,
+)
 from tests.lpis import FIRST, PEND, PROP, RAM, RWP, LpiRig
 
 LAST = (1 << 16) - 1
@@ -387,6 +405,89 @@ def test_msis_that_wait_when_a_reset_comes_are_counted_as_discarded() -> None:
     rig = msis_meanwhile(lambda rig: rig.gic.reset())
     assert rig.lpis() == []
     assert rig.its.counters()["discarded"] == 1
+
+
+class Feedback(ItsRig):
+    """Callback memory whose callbacks do `on_call` before each access; `calls` is how often one came."""
+
+    def __init__(self, cpus: int = 1, **options: Any) -> None:
+        self.on_call: Callable[[], object] | None = None
+        self.calls = 0
+        super().__init__(cpus, callbacks=True, work_budget=1, **options)
+        self.finish()
+
+    def called(self) -> None:
+        self.calls += 1
+        assert self.calls < 1 << 16
+        if self.on_call is not None:
+            self.on_call()
+
+    def read_ram(self, address: int, size: int) -> bytes | None:
+        self.called()
+        return super().read_ram(address, size)
+
+    def write_ram(self, address: int, data: bytes) -> None:
+        self.called()
+        super().write_ram(address, data)
+
+
+CALLS = 8192
+"""Callbacks of a call with a budget of one unit that is spent and never has an end."""
+
+
+def test_a_read_callback_that_sends_new_msis_for_ever_does_not_keep_its_call() -> None:
+    rig = Feedback(events=2, device_bits=16)
+    devices = count(0x1000, 512)  # each in a page of the device table that is not at hand
+    rig.its["GITS_CTLR"] = 0
+    rig.its["GITS_BASER", 0] = VALID | DEVICES | 0xFF
+    rig.its["GITS_CTLR"] = 1
+    rig.finish()
+    sent = rig.its.counters()["msis"]
+    rig.calls, rig.on_call = 0, lambda: rig.msi(0, next(devices) & 0xFFFF)
+    rig.msi(1)
+    assert rig.calls == CALLS
+    assert rig.gic.has_work
+    assert rig.lpis() == [FIRST + 1]
+    with pytest.raises(SnapshotError, match="cannot be saved, loaded or rewound while callbacks of guest memory"):
+        rig.gic.save()
+    rig.on_call = None
+    rig.finish()
+    counters = rig.its.counters()
+    assert counters["msis"] - sent == sum(counters[name] for name in ("translated", "unmapped", "merged", "discarded"))
+    GICv3.restore(rig.gic.save())
+
+
+def test_callbacks_that_give_two_itss_commands_for_ever_do_not_keep_their_call() -> None:
+    rig = Feedback(its=2)
+    queues = (QUEUE, QUEUE + 4096)
+    for its, queue in zip(rig.gic.its, queues):
+        rig.ram[queue - RAM : queue - RAM + 4096] = encode(mapc(1, 0)) * 128
+        its["GITS_CTLR"] = 0
+        its["GITS_BASER", 0] = VALID | DEVICES
+        its["GITS_BASER", 1] = VALID | COLLECTIONS
+        its["GITS_CBASER"] = VALID | queue
+        its["GITS_CTLR"] = 1
+    rig.finish()
+
+    def go_on() -> None:
+        for its in rig.gic.its:
+            its["GITS_CWRITER"] = (its["GITS_CREADR"] + 64) % 4096
+
+    rig.on_call = go_on
+    rig.its["GITS_CWRITER"] = 64
+    for _ in range(2):
+        assert rig.gic.has_work
+        rig.calls = 0
+        rig.gic.step(0)
+        assert rig.calls == CALLS
+    with pytest.raises(SnapshotError, match="cannot be saved, loaded or rewound while callbacks of guest memory"):
+        rig.gic.save()
+    rig.on_call = None
+    rig.finish()
+    assert [its.errors() for its in rig.gic.its] == [[], []]
+    assert [its["GITS_CREADR"] == its["GITS_CWRITER"] for its in rig.gic.its] == [True, True]
+    assert sum(its.counters()["commands"] for its in rig.gic.its) > 1000
+    GICv3.restore(rig.gic.save())
 
 
 # --- restored in the midst of work

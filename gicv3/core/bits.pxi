@@ -152,6 +152,7 @@ cdef enum:
     LPI_CLEARS = 64              # that wait for pending tables to be read
     CACHE_PLACES = 16384         # translations of all ITSs
     WAITING_MSIS = 1024          # that wait for callback memory
+    LAST_CALLBACKS = 8192        # of a call whose budget is spent
     LPI_NODES = 64               # to begin with: the pool grows
     LPI_NODE_LIMIT = 1 << 18     # 136 MB
 

@@ -138,6 +138,15 @@ cdef inline bint queue_has_work(Its *t) noexcept nogil:
                          and t.cwriter < queue_size(t) and t.creadr < queue_size(t))
 
 
+cdef bint its_storing(GicState *s) noexcept nogil:
+    """The entry of a command is being written."""
+    cdef u32 its
+    for its in range(s.num_its):
+        if s.its[its].storing:
+            return True
+    return False
+
+
 cdef void its_record(Its *t, u64 *command, u32 code) noexcept nogil:
     """Keep what went wrong; the oldest gives way."""
     cdef ItsError *error = &t.error[t.errors % ITS_ERRORS]

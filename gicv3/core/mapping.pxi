@@ -118,13 +118,14 @@ cdef _Raised work_serve(Gic gic):
     """Go on with the GIC's work; run the callbacks it needs, each a unit of the budget. Returns what they raised.
 
     The budget spent, some callbacks more may run with a unit each, so that what they bring is put to use. MSIs that
-    wait and entries being written come to their end whatever the budget: a state with them is not saved.
+    wait and entries being written come to their end whatever the budget, because a state with them is not saved; but
+    not those that callbacks add for ever: after LAST_CALLBACKS the rest is left to later calls.
     One call serves at a time: a nested call, or one from another thread, leaves its work to the one under way.
     """
     cdef MemRequest *request = request_new()
     cdef _Raised raised = None
     cdef int32_t budget = gic.s.work_budget
-    cdef u32 extra = STAGES
+    cdef u32 beyond = 0          # callbacks since the budget was spent
     cdef bint more = True
     cdef bint done
     gic.serving = True
@@ -135,9 +136,11 @@ cdef _Raised work_serve(Gic gic):
                 more = mem_next(gic.s, request)
             if more:
                 budget -= 1
-                if budget <= 0 and extra:
-                    budget = 1
-                    extra -= 1
+                if budget <= 0:
+                    beyond += 1
+                    if beyond <= STAGES:
+                        budget = 1
+                    more = beyond < LAST_CALLBACKS
                 done = False
                 try:
                     done = request_serve(gic, request)
@@ -145,6 +148,8 @@ cdef _Raised work_serve(Gic gic):
                     raised = raised_add(raised, error)
                 with gic.mutex:
                     mem_supply(gic.s, request, done)
+                    if not more:
+                        stages_forget(gic.s)
     finally:
         gic.serving = False
         free(request)

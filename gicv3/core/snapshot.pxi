@@ -117,7 +117,7 @@ cdef void saved_rebuild(GicState *s) noexcept nogil:
 
 cdef int saved_guard(Gic gic) except -1:
     """Guest memory is not in a snapshot, so nothing may be on its way there or from there."""
-    if gic.serving or mem_is_asked(gic.s) or gic.s.num_its_waiting:
+    if gic.serving or mem_is_asked(gic.s) or gic.s.num_its_waiting or its_storing(gic.s):
         raise SnapshotError("a GIC cannot be saved, loaded or rewound while callbacks of guest memory are under way, "
                             "or MSIs wait for them")
     return 0
