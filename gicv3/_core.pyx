@@ -195,9 +195,7 @@ cdef class Gic:
     cdef bint c_set_context(self, uint32_t pe, uint32_t el, bint secure, uint64_t scr_el3, uint64_t hcr_el2,
                             uint32_t ich_hcr_el2, bint nmi_enabled) noexcept nogil:
         cdef GicState *s = self.s
-        if pe >= s.num_pe or el > 3 or (el == 2 and not s.features & FEAT_EL2):
-            return False
-        if (el == 3 or secure) and not s.features & FEAT_SECURITY:
+        if pe >= s.num_pe or not context_fits(s, el, secure, scr_el3):
             return False
         pe_set_context(s, pe, <u8>el, secure, scr_el3, hcr_el2, ich_hcr_el2, nmi_enabled)
         return True

@@ -27,6 +27,7 @@ from gicv3.strict import Finding, findings
 from gicv3.views import Access, FrameView, PeView, RedistView, Views
 
 _SCR_NS = 1
+_SCR_EEL2 = 1 << 18
 _REDIST_STRIDE = 0x20000
 _MAX_ADDRESS = 1 << 52
 _MAX_ITS = 16
@@ -484,9 +485,9 @@ class GICv3(Gic):
         Parameters
         ----------
         pe : PE index, 0..num_pe-1.
-        el : current Exception level, 0..3 (3 only with `security`, 2 only with `el2`).
+        el : current Exception level, 0..3 (3 only with `security`, 2 only with `el2`; Secure EL2 with SCR_EL3.EEL2).
         secure : Security state below EL3; EL3 itself is Secure. Only with `security`.
-        scr_el3 : SCR_EL3; None means NS = not secure, nothing routed to EL3.
+        scr_el3 : SCR_EL3; None means NS = not secure, EEL2 at Secure EL2, nothing routed to EL3.
         hcr_el2 : HCR_EL2; None means 0.
         ich_hcr_el2 : ICH_HCR_EL2; its trap bits TC, TALL0, TALL1 and TDIR count.
         nmi_enabled : SCTLR_ELx.NMI of the current Exception level.
@@ -505,7 +506,9 @@ class GICv3(Gic):
         if secure and not config.security:
             raise ConfigError("secure must be False without two security states, got True")
         if scr_el3 is None:
-            scr_el3 = 0 if secure else _SCR_NS
+            scr_el3 = _SCR_NS if not secure else _SCR_EEL2 if el == 2 else 0
+        if secure and el == 2 and not integer("scr_el3", scr_el3) & _SCR_EEL2:
+            raise ConfigError(f"scr_el3 must have EEL2 (bit 18) at Secure EL2, got {scr_el3:#x}")
         context_set(self, pe, el, secure, scr_el3, hcr_el2 or 0, ich_hcr_el2, nmi_enabled)
 
     def init_cpu_reginfo(self, cpu: Any) -> None:

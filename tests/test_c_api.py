@@ -126,6 +126,7 @@ def test_changed_takes_at_most_the_room_given_and_keeps_the_rest_in_order(user: 
 @pytest.mark.parametrize(("config", "el", "secure", "exists"), [
     ({}, 1, False, True), ({}, 2, False, False), ({}, 3, False, False), ({}, 1, True, False), ({}, 4, False, False),
     ({"el2": True}, 2, False, True), ({"security": True}, 3, True, True), ({"security": True}, 0, True, True),
+    ({"el2": True, "security": True}, 2, True, False), ({"el2": True, "security": True}, 1, True, True),
 ])
 def test_set_context_refuses_a_state_that_the_pe_has_not(
     user: Any, config: dict[str, Any], el: int, secure: bool, exists: bool

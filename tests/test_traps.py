@@ -1,11 +1,12 @@
 """What the architecture does with a system register access: a value, UNDEFINED, or a trap with its syndrome."""
 
+import json
 from typing import Any
 
 import pytest
 from rig import G1NS, G1S, HCR_FMO, HCR_IMO, SCR_EEL2, SCR_FIQ, SCR_IRQ, SCR_NS, SPURIOUS, Rig
 
-from gicv3 import Access, ConfigError, Line, SysReg
+from gicv3 import Access, ConfigError, GICv3, Line, SnapshotError, SysReg, snapshot
 
 
 def make(**config: Any) -> Rig:
@@ -226,3 +227,21 @@ def test_trapped_aarch32_accesses_carry_their_own_syndromes() -> None:
     assert rig.gic.cp15_access(0, 0, 4, 6, 0, 1) == Access("trap", 0, 3, 0x03 << 26 | common | 4 << 10 | 12)
     # ISS: CV 24, COND 23:20, Opc1 19:16, Rt2 14:10, Rt 9:5, CRm 4:1, direction 0
     assert rig.gic.mcrr_access(0, 2, 12, 1) == Access("trap", 0, 3, 0x04 << 26 | common | 2 << 16 | 24)
+
+
+def test_secure_el2_is_a_state_with_scr_el3_eel2_alone() -> None:
+    rig = make(el2=True)
+    before = rig.gic.state_digest()
+    for scr in (0, SCR_IRQ | SCR_FIQ, ~SCR_EEL2 & 0xFFFF_FFFF):
+        with pytest.raises(ConfigError, match=rf"scr_el3 must have EEL2 \(bit 18\) at Secure EL2, got {scr:#x}"):
+            rig.gic.set_context(0, el=2, secure=True, scr_el3=scr)
+    assert rig.gic.state_digest() == before
+    rig.gic.set_context(0, el=2, secure=True)
+    default = rig.gic.state_digest()
+    rig.gic.set_context(0, el=2, secure=True, scr_el3=SCR_EEL2)
+    assert rig.gic.state_digest() == default != before
+    saved = json.loads(snapshot.to_json(rig.gic.save()))
+    saved["state"]["context.scr_el3"] = [[1, 0]]
+    with pytest.raises(SnapshotError, match="context of PE 0 is a state that it has not"):
+        GICv3.restore(snapshot.from_json(json.dumps(saved)))
+    rig.gic.set_context(0, el=1, secure=True, scr_el3=0)

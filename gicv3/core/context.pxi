@@ -44,6 +44,15 @@ cdef inline bint has_el3(GicState *s) noexcept nogil:
     return (s.features & FEAT_SECURITY) != 0
 
 
+cdef bint context_fits(GicState *s, u32 el, bint secure, u64 scr_el3) noexcept nogil:
+    """A PE of this GIC can be in that state; Secure EL2 is one with SCR_EL3.EEL2 alone."""
+    if (el == 3 or secure) and not has_el3(s):
+        return False
+    if el == 2:
+        return s.features & FEAT_EL2 and (not secure or scr_el3 & SCR_EEL2)
+    return el <= 3
+
+
 cdef inline bint pe_secure(GicState *s, PeState *p) noexcept nogil:
     """Secure state, EL3 included; a PE without EL3 is Non-secure."""
     return has_el3(s) and (p.secure or p.el == 3)

@@ -65,7 +65,7 @@ cdef str saved_fault(Gic gic):
     for pe in range(s.num_pe):
         p = &s.pe[pe]
         c = &s.cold[pe]
-        if (p.el == 2 and not s.features & FEAT_EL2) or ((p.el == 3 or p.secure) and not has_el3(s)):
+        if not context_fits(s, p.el, p.secure, c.scr_el3):
             return f"context of PE {pe} is a state that it has not"
         if max(c.rwp_left, c.uwp_left, c.waker_left) > s.settle_steps:
             return f"PE {pe} settles for longer than settle_steps, {s.settle_steps}"
