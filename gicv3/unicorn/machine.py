@@ -106,18 +106,7 @@ class UnicornMachine(_native.Turns, Unique):
         output: Callable[[bytes], object] | None = None,
         tcg_buffer: int = 8 << 20,
     ) -> None:
-        if not isinstance(machine, VirtMachine):
-            raise ConfigError(f"machine must be a VirtMachine, got {machine!r}")
-        if machine.gic.config.el2:
-            raise ConfigError("machine must be without virtualization: guests run at EL1 and EL0")
-        if machine in _driven:
-            raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
-        if not 1 <= integer("quantum", quantum) <= MAX_QUANTUM:
-            raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
-        if clock not in CLOCKS:
-            raise ConfigError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
-        if cpu_model not in CPU_MODELS:
-            raise ConfigError(f"cpu_model must be one of {', '.join(CPU_MODELS)}, got {cpu_model!r}")
+        _check(machine, quantum, clock, cpu_model)
         load_address = integer("load_address", load_address)
         self.entry = load_address if entry is None else _within("entry", entry, 0, END)
         self.x0 = _within("x0", x0, 0, END)
@@ -144,11 +133,7 @@ class UnicornMachine(_native.Turns, Unique):
         """OFF or RESET once the guest has asked for it."""
         self.status = 0
         """Exit status of a guest that has ended with a semihosting call."""
-        # Anonymous pages: what the guest does not touch costs nothing.
-        try:
-            self._ram = mmap.mmap(-1, self.ram_size)
-        except OSError as error:
-            raise GicError(f"the host has no {self.ram_size:#x} bytes for the guest's RAM: {error.strerror}") from error
+        self._ram = _memory_of_the_host(self.ram_size)
         self.ram_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         self.memory = memoryview(self._ram)
         """The guest's RAM, writable; after changing code that may have run call `flush_code`."""
@@ -378,6 +363,30 @@ class _Noticed:
     def write(self, offset: int, value: int, size: int) -> None:
         self._write(offset, value, size)
         self._after()
+
+
+def _check(machine: object, quantum: int, clock: str, cpu_model: str) -> None:
+    """Refuse what a `UnicornMachine` cannot be made of."""
+    if not isinstance(machine, VirtMachine):
+        raise ConfigError(f"machine must be a VirtMachine, got {machine!r}")
+    if machine.gic.config.el2:
+        raise ConfigError("machine must be without virtualization: guests run at EL1 and EL0")
+    if machine in _driven:
+        raise ConfigError("machine must be driven by one UnicornMachine, got one that another drives")
+    if not 1 <= integer("quantum", quantum) <= MAX_QUANTUM:
+        raise ConfigError(f"quantum must be in 1..{MAX_QUANTUM} instructions, got {quantum}")
+    if clock not in CLOCKS:
+        raise ConfigError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
+    if cpu_model not in CPU_MODELS:
+        raise ConfigError(f"cpu_model must be one of {', '.join(CPU_MODELS)}, got {cpu_model!r}")
+
+
+def _memory_of_the_host(size: int) -> mmap.mmap:
+    """Anonymous pages: what the guest does not touch costs nothing."""
+    try:
+        return mmap.mmap(-1, size)
+    except OSError as error:
+        raise GicError(f"the host has no {size:#x} bytes for the guest's RAM: {error.strerror}") from error
 
 
 def _within(name: str, value: int, least: int, most: int) -> int:
