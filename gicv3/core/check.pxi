@@ -71,15 +71,12 @@ cdef bint spi_candidate(GicState *s, u32 slot) noexcept nogil:
     return shared_pending(s, slot) and w.enable >> b & 1 and not w.active >> b & 1
 
 
-cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil:
-    """Invariants of one PE; best_spi[group] is the best SPI key for it by full recomputation."""
+cdef u32 check_private(GicState *s, u32 pe, u64 *best, Failure *f) noexcept nogil:
+    """Invariants of a PE's SGIs and PPIs; `best` becomes the key of the first to be served."""
     cdef PeState *p = &s.pe[pe]
     cdef PrivateHot *h
-    cdef u32 slot, word, group, bits, wanted, kind
-    cdef u64 best = KEY_NONE
-    cdef u64 key
-    cdef u8 value
-    cdef PeState fresh, kept
+    cdef u32 slot, word, group, bits, wanted
+    best[0] = KEY_NONE
     for word in range(PRIVATE_WORDS):
         h = private_word(s, p, word)
         bits = h.latch | h.line | h.active | h.group | h.grpmod | h.gate
@@ -97,17 +94,17 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
                 return check_fail(f, 12, pe, private_intid(slot))
             if private_candidate(s, p, slot):
                 if private_is_nmi(s, p, slot):
-                    key = order_key(s, nmi_prio(s, group), 0, private_intid(slot))
+                    best[0] = min(best[0], order_key(s, nmi_prio(s, group), 0, private_intid(slot)))
                 else:
-                    key = order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot))
-                best = min(best, key)
+                    best[0] = min(best[0], order_key(s, private_prio(s, p, slot)[0], 1, private_intid(slot)))
         if h.gate != (wanted & cold_of(s, p).enable[word]):
             return check_fail(f, 1, pe, word * 32)
-    for group in range(NUM_GROUPS):
-        if p.open_groups >> group & 1:
-            best = min(best, best_spi[group])
-    if s.lpi != NULL and p.open_groups >> G1NS & 1:
-        best = min(best, s.lpi[pe].best)
+    return 0
+
+
+cdef u32 check_choice(GicState *s, u32 pe, u64 best, Failure *f) noexcept nogil:
+    """A PE's choice is the interrupt with the key `best`."""
+    cdef PeState *p = &s.pe[pe]
     if best >> 32 >= 2 * 0xFF:
         if p.hpp != INTID_NONE or p.hpp_prio != 0xFF:
             return check_fail(f, 3, pe, p.hpp)
@@ -115,11 +112,20 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
         return check_fail(f, 3, pe, <u32>best ^ s.tie_flip)
     elif p.hpp_group != intid_group(s, p, p.hpp):
         return check_fail(f, 3, pe, p.hpp)
-    kept = p[0]                  # recompute in place, compare, put back: nothing else looks meanwhile
+    return 0
+
+
+cdef u32 check_derived(GicState *s, u32 pe, Failure *f) noexcept nogil:
+    """Recompute masks and lines in place, compare, put back: nothing else looks meanwhile."""
+    cdef PeState *p = &s.pe[pe]
+    cdef PeState kept = p[0]
+    cdef PeState fresh
+    cdef u32 group
+    cdef u8 lines
     cpuif_masks(s, p)
     cpuif_running(s, p)
     pe_context(s, p)
-    value = pe_lines(s, p)
+    lines = pe_lines(s, p)
     fresh = p[0]
     p[0] = kept
     for group in range(NUM_GROUPS):
@@ -129,8 +135,15 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
         return check_fail(f, 6, pe, INTID_NONE)
     if (fresh.flags ^ p.flags) & PE_PLAIN:
         return check_fail(f, 15, pe, INTID_NONE)
-    if value != p.lines or fresh.fiq_groups != p.fiq_groups:
+    if lines != p.lines or fresh.fiq_groups != p.fiq_groups:
         return check_fail(f, 4, pe, p.hpp)
+    return 0
+
+
+cdef u32 check_sets(GicState *s, u32 pe, Failure *f) noexcept nogil:
+    """A PE is where the sets of PEs and the table of affinities say."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 kind
     if affinity_find(s, cold_of(s, p).affinity) != pe:
         return check_fail(f, 7, pe, INTID_NONE)
     if (s.accessible[pe >> 6] >> (pe & 63) & 1) != (p.flags & PE_ACCESSIBLE):
@@ -144,6 +157,27 @@ cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil
             if set_has(s, kind, pe) != (pe_participates(s, p) >> kind & 1):
                 return check_fail(f, 16, pe, INTID_NONE)
     return 0
+
+
+cdef u32 check_pe(GicState *s, u32 pe, u64 *best_spi, Failure *f) noexcept nogil:
+    """Invariants of one PE; best_spi[group] is the best SPI key for it by full recomputation."""
+    cdef PeState *p = &s.pe[pe]
+    cdef u32 group, failed
+    cdef u64 best
+    failed = check_private(s, pe, &best, f)
+    if failed:
+        return failed
+    for group in range(NUM_GROUPS):
+        if p.open_groups >> group & 1:
+            best = min(best, best_spi[group])
+    if s.lpi != NULL and p.open_groups >> G1NS & 1:
+        best = min(best, s.lpi[pe].best)
+    failed = check_choice(s, pe, best, f)
+    if not failed:
+        failed = check_derived(s, pe, f)
+    if not failed:
+        failed = check_sets(s, pe, f)
+    return failed
 
 
 cdef u32 check_spi(GicState *s, u32 slot, Failure *f) noexcept nogil:
