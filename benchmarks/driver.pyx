@@ -34,8 +34,8 @@ cdef extern from "floor.h" nogil:
     floor_gic *floor_new(uint32_t n_pe, const uint64_t *mpidr)
     void floor_free(floor_gic *gic)
     void floor_route(floor_gic *gic, uint32_t intid, uint32_t pe)
-    uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad)
-    uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad)
+    uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, int ahead, uint64_t *bad)
+    uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, int ahead, uint64_t *bad)
     uint64_t floor_ppi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad)
     uint64_t floor_spi_drain(floor_gic *gic, uint64_t seed, uint32_t depth, uint32_t count, uint64_t *bad)
     void floor_spi_spread(floor_gic *gic, uint32_t count, uint64_t *bad)
@@ -203,17 +203,20 @@ cdef class Pair:
             got = gic.c_sysreg_read(pe, ICC_IAR1_EL1)
             assert got == 1023, f"{got} acknowledged on PE {pe} with nothing pending"
 
-    def ppi_cycle(self, bint floor, uint32_t count, uint64_t seed=1, uint32_t warm=0) -> int:
-        """Raise, acknowledge, lower and end `count` random PPIs on random PEs, after `warm` untimed ones; ns."""
+    def ppi_cycle(self, bint floor, uint32_t count, uint64_t seed=1, uint32_t warm=0, bint ahead=False) -> int:
+        """Raise, acknowledge, lower and end `count` random PPIs on random PEs, after `warm` untimed ones; ns.
+
+        `ahead` is for the floor alone: whether it asks for the records of the PEs that come next.
+        """
         cdef Gic gic = self.gic
         cdef uint64_t bad = 0
         cdef uint32_t i, pe, intid, got, n_pe = self.n_pe
         cdef int64_t start = 0
         with nogil:
             if floor:
-                seed = floor_ppi_cycle(self.floor, seed, warm, &bad)
+                seed = floor_ppi_cycle(self.floor, seed, warm, ahead, &bad)
                 start = cpu_time()
-                floor_ppi_cycle(self.floor, seed, count, &bad)
+                floor_ppi_cycle(self.floor, seed, count, ahead, &bad)
             else:
                 for i in range(warm + count):
                     if i == warm:
@@ -229,7 +232,7 @@ cdef class Pair:
             start = cpu_time() - start
         return checked(start, bad)
 
-    def spi_cycle(self, bint floor, uint32_t count, uint64_t seed=1, uint32_t warm=0) -> int:
+    def spi_cycle(self, bint floor, uint32_t count, uint64_t seed=1, uint32_t warm=0, bint ahead=False) -> int:
         """The same for random SPIs, each on the PE it is routed to; ns."""
         cdef Gic gic = self.gic
         cdef uint64_t bad = 0
@@ -237,9 +240,9 @@ cdef class Pair:
         cdef int64_t start = 0
         with nogil:
             if floor:
-                seed = floor_spi_cycle(self.floor, seed, warm, &bad)
+                seed = floor_spi_cycle(self.floor, seed, warm, ahead, &bad)
                 start = cpu_time()
-                floor_spi_cycle(self.floor, seed, count, &bad)
+                floor_spi_cycle(self.floor, seed, count, ahead, &bad)
             else:
                 for i in range(warm + count):
                     if i == warm:

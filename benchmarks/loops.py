@@ -33,12 +33,15 @@ def batch(n_pe: int, shared: bool) -> Loop:
     return Loop(lambda seed: subject.run(), count)
 
 
-def ppi(n_pe: int, floor: bool) -> Loop:
-    """Raise, acknowledge, lower and end a random PPI on a random PE: four calls of the C API."""
+def ppi(n_pe: int, floor: bool, ahead: bool = False) -> Loop:
+    """Raise, acknowledge, lower and end a random PPI on a random PE: four calls of the C API.
+
+    The floor asks for the records of the PEs to come if it looks `ahead`, as batch() does.
+    """
     subject = pair(n_pe)
     # Of many PEs most are visited before the clock starts, because the other side has just had the caches.
     count, warm = (200_000, n_pe) if n_pe > 10_000 else (50_000, 2_000)
-    return Loop(lambda seed: subject.ppi_cycle(floor, count, seed, warm), count)
+    return Loop(lambda seed: subject.ppi_cycle(floor, count, seed, warm, ahead), count)
 
 
 def ppi_from_python(n_pe: int) -> Loop:
@@ -53,10 +56,10 @@ def threads(n_pe: int, count: int) -> Loop:
     return Loop(lambda seed: run(), 1)
 
 
-def spi(n_pe: int, floor: bool) -> Loop:
+def spi(n_pe: int, floor: bool, ahead: bool = False) -> Loop:
     """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE: as ppi()."""
     subject = pair(n_pe)
-    return Loop(lambda seed: subject.spi_cycle(floor, 50_000, seed, 2_000), 50_000)
+    return Loop(lambda seed: subject.spi_cycle(floor, 50_000, seed, 2_000, ahead), 50_000)
 
 
 def ppi_drain(n_pe: int, depth: int, floor: bool) -> Loop:

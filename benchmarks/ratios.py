@@ -69,9 +69,15 @@ def cycle_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
             "PPI cycle by gic.batch / floor", n_pe, loops.batch(n_pe, False), loops.ppi(n_pe, True), turns, limit
         )
     for n_pe in sizes:
+        ours, theirs = loops.batch(n_pe, False), loops.ppi(n_pe, True, ahead=True)
+        yield compare("PPI cycle by gic.batch / floor looking ahead", n_pe, ours, theirs, turns, 2.0)
+    for n_pe in sizes:
         yield compare(
             "SPI cycle by gic.batch / floor", n_pe, loops.batch(n_pe, True), loops.spi(n_pe, True), turns, 2.0
         )
+    for n_pe in sizes:
+        ours, theirs = loops.batch(n_pe, True), loops.spi(n_pe, True, ahead=True)
+        yield compare("SPI cycle by gic.batch / floor looking ahead", n_pe, ours, theirs, turns, 2.0)
     for n_pe in sizes:
         yield compare("PPI cycle by the C API / floor", n_pe, loops.ppi(n_pe, False), loops.ppi(n_pe, True), turns, 4.0)
     for n_pe in sizes:

@@ -180,10 +180,24 @@ static inline void end(floor_gic *gic, uint32_t pe, uint32_t intid)
     set_line(v);
 }
 
-/* raise -> acknowledge -> lower -> end, on a random vCPU: what a timer does. */
-uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad)
+/* The state `steps` draws after `seed`. */
+static inline uint64_t skip(uint64_t seed, uint32_t steps)
 {
+    while (steps--)
+        seed = floor_random(seed);
+    return seed;
+}
+
+/* raise -> acknowledge -> lower -> end, on a random vCPU: what a timer does. `ahead` is 0 or FLOOR_AHEAD. */
+static inline uint64_t ppi_cycles(floor_gic *gic, uint64_t seed, uint32_t count, uint32_t ahead, uint64_t *bad)
+{
+    uint64_t future = skip(seed, ahead);
+
     for (uint32_t i = 0; i < count; i++) {
+        if (ahead) {
+            future = floor_random(future);
+            __builtin_prefetch(&gic->vcpu[floor_pick(future, gic->n_pe)], 1);
+        }
         seed = floor_random(seed);
         uint32_t pe = floor_pick(seed, gic->n_pe), intid = floor_pick_ppi(seed);
         set_ppi(gic, pe, intid, 1);
@@ -195,10 +209,23 @@ uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t
     return seed;
 }
 
-/* The same for a random SPI, on the vCPU it is routed to: what a device does. */
-uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t *bad)
+uint64_t floor_ppi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, int ahead, uint64_t *bad)
 {
+    return ahead ? ppi_cycles(gic, seed, count, FLOOR_AHEAD, bad) : ppi_cycles(gic, seed, count, 0, bad);
+}
+
+/* The same for a random SPI, on the vCPU it is routed to: what a device does. */
+static inline uint64_t spi_cycles(floor_gic *gic, uint64_t seed, uint32_t count, uint32_t ahead, uint64_t *bad)
+{
+    uint64_t future = skip(seed, ahead);
+
     for (uint32_t i = 0; i < count; i++) {
+        if (ahead) {
+            future = floor_random(future);
+            const floor_vcpu *v = &gic->vcpu[gic->spi[FLOOR_FIRST_SPI + floor_pick(future, FLOOR_SPIS)].route];
+            __builtin_prefetch(v, 1);
+            __builtin_prefetch((const char *)v + 64, 1);
+        }
         seed = floor_random(seed);
         uint32_t intid = FLOOR_FIRST_SPI + floor_pick(seed, FLOOR_SPIS), pe = gic->spi[intid].route;
         set_spi(gic, intid, 1);
@@ -208,6 +235,11 @@ uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, uint64_t
         *bad += got != intid;
     }
     return seed;
+}
+
+uint64_t floor_spi_cycle(floor_gic *gic, uint64_t seed, uint32_t count, int ahead, uint64_t *bad)
+{
+    return ahead ? spi_cycles(gic, seed, count, FLOOR_AHEAD, bad) : spi_cycles(gic, seed, count, 0, bad);
 }
 
 /* `depth` PPIs of a random vCPU pending at once, then taken one after the other. */
