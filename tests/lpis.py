@@ -9,7 +9,7 @@ from tests.rig import Rig
 RAM = 0x4000_0000
 PROP = RAM + 0x10_0000
 PEND = RAM + 0x20_0000
-FIRST = 8192
+FIRST, LAST = 8192, (1 << 16) - 1
 ENABLE_LPIS, CES, IR, RWP = 1, 2, 4, 8
 
 
