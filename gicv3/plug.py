@@ -178,7 +178,8 @@ class HotplugSteps(Unique):
         finally:
             cpu.associated, cpu.sysregs = False, None
             cpu.power_state = OFF
-            cpu.drop_timers()
+            if not self.policy.admin_state:
+                cpu.drop_timers()
 
     def _unplug_all(self, cpu: Vcpu) -> None:
         """The transaction of an unplug, which begins with stopping a vCPU that runs."""

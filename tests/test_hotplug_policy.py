@@ -350,3 +350,24 @@ def test_a_vcpu_of_the_start_may_be_disabled_where_it_is_removable():
     assert machine.possible_cpus[1].cpu is cpu
     assert enable(machine, 1) is cpu
     machine.check()
+
+
+def test_a_refused_enabling_leaves_the_timers_of_a_disabled_vcpu():
+    machine = machine_with(admin_state=True)
+    cpu = machine.vcpu(2)
+    cpu.timer.write(TimerReg.CNTV_CVAL_EL0, 1000, 0)
+    cpu.timer.write(TimerReg.CNTV_CTL_EL0, 1, 0)
+    before = cpu.saved()
+    listener = Notifier(fail_to_plug)
+    machine.hotplug_events.add(listener)
+    with pytest.raises(Boom):
+        enable(machine, 2)
+    assert cpu.saved() == before
+    assert len(machine.timers) == 1
+    listener.remove()
+    assert enable(machine, 2) is cpu
+
+
+def fail_to_plug(event):
+    if event.stage is HotplugStage.PLUG and not event.undo:
+        raise Boom
