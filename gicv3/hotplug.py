@@ -177,7 +177,8 @@ class CpuHotplugHandler(HotplugSteps):
         """Enable a vCPU, or ask the guest to let it be disabled, on a machine with `HotplugPolicy.admin_state`.
 
         Parameters: `name`, the vCPU's path as `Vcpu.qom_path`; `enabled`. Enabling is done at once; disabling waits
-        for `complete_unplug`, as `device_del` does. A vCPU that is as asked for already is left alone.
+        for `complete_unplug`, as `device_del` does. A vCPU that is as asked for already is left alone; enabling one
+        that the guest was asked for takes the request back.
         Returns: the vCPU. Raises: DeviceNotFoundError; HotplugError; what a notifier raised. The machine is then bit
         for bit what it was.
         """
@@ -187,6 +188,8 @@ class CpuHotplugHandler(HotplugSteps):
         if self.migrating:
             raise HotplugError("device_set not allowed while migrating")
         if cpu.enabled == bool(enabled):
+            if enabled and cpu.unplug_requested:
+                self._cancel_request(cpu)
             return cpu
         if not enabled:
             self.unplug_request(cpu)
@@ -266,6 +269,13 @@ class CpuHotplugHandler(HotplugSteps):
             event.cpu.unplug_requested = True
             raise
         self._requests.pop(event.cpu, None)
+
+    def _cancel_request(self, cpu: Vcpu) -> None:
+        """Take back what `unplug_request` asked. Raises: what a member raised, and the request holds."""
+        self._check_at_rest(cpu)
+        self._end_request(HotplugEvent(HotplugStage.UNPLUG_REQUEST, cpu, undo=True))
+        if self.acpi_device is not None:
+            self.acpi_device.unplug_cancelled(cpu.cpu_index)
 
     def _check_properties(self, index: int, affinity: int, properties: Mapping[str, object]) -> None:
         """Refuse what would be overwritten, or would make the vCPU differ from the boot vCPU."""

@@ -27,7 +27,7 @@ class HotplugStage(Enum):
     PLUG = "plug"
     """A hotplugged vCPU is in its slot; raising refuses it."""
     UNPLUG_REQUEST = "unplug-request"
-    """The guest is asked to let a vCPU go."""
+    """The guest is asked to let a vCPU go; with `undo`, the request was taken back."""
     UNPLUG_REJECTED = "unplug-rejected"
     """The guest declined; the vCPU stays."""
     UNPLUG_TIMEOUT = "unplug-timeout"

@@ -286,6 +286,23 @@ def test_a_cpu_that_is_enabled_and_disabled_for_administration_looks_plugged_and
     assert not block.machine.vcpu(2).enabled
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_request_that_is_taken_back_is_gone_and_a_guest_that_saw_it_is_told_that_the_cpu_came(seen: bool) -> None:
+    block = Block(VirtMachine(cpus=1, max_cpus=3, policy=HotplugPolicy(admin_state=True)))
+    path = block.machine.vcpu(2).qom_path
+    block.machine.device_set(path, True)
+    block.set_flags(2, FLAG.INSERTING)
+    block.machine.device_set(path, False)
+    assert block.ged() == 1 << 3
+    if seen:
+        block.set_flags(2, FLAG.REMOVING)
+    block.machine.device_set(path, True)
+    assert (block.flags(2), block.ged()) == ((FLAG.ENABLED | FLAG.INSERTING, 1 << 3) if seen else (FLAG.ENABLED, 0))
+    block.set_flags(2, FLAG.EJECT)
+    assert block.machine.vcpu(2).enabled
+    assert block.device.cpuhp.refused_ejects == 1
+
+
 def test_a_callback_that_fails_in_a_guests_ejection_is_not_swallowed(block: Block) -> None:
     def broken(info: object) -> None:
         raise ZeroDivisionError

@@ -371,3 +371,39 @@ def test_a_refused_enabling_leaves_the_timers_of_a_disabled_vcpu():
 def fail_to_plug(event):
     if event.stage is HotplugStage.PLUG and not event.undo:
         raise Boom
+
+
+def test_enabling_takes_a_request_to_disable_back():
+    now = 0.0
+    machine = machine_with(admin_state=True, request_timeout=10, clock=lambda: now)
+    cpu = enable(machine, 2)
+    before = fingerprint(machine)
+    told = stages(machine)
+    machine.device_set(boot(2), False)
+    assert enable(machine, 2) is cpu
+    assert told == [(HotplugStage.UNPLUG_REQUEST, 2, False), (HotplugStage.UNPLUG_REQUEST, 2, True)]
+    assert fingerprint(machine) == before
+    refuse(machine, lambda: machine.complete_unplug(boot(2)), "unplug of cpu 2 was not requested")
+    refuse(machine, lambda: machine.reject_unplug(boot(2)), "unplug of cpu 2 was not requested")
+    now = 100.0
+    assert machine.expire_unplug_requests() == []
+    disable(machine, 2)
+    assert not cpu.enabled
+
+
+def test_a_request_to_disable_holds_when_a_listener_refuses_to_take_it_back():
+    machine = machine_with(admin_state=True)
+    enable(machine, 2)
+    machine.device_set(boot(2), False)
+
+    def fail(event):
+        raise Boom
+
+    listener = Notifier(fail)
+    machine.hotplug_events.add(listener)
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        enable(machine, 2)
+    assert fingerprint(machine) == before
+    listener.remove()
+    machine.complete_unplug(boot(2))

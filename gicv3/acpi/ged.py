@@ -74,6 +74,16 @@ class AcpiGed:
         self._events |= _CPU_EVENT
         self._gic.pulse_spi(self._intid)
 
+    def unplug_cancelled(self, slot: int) -> None:
+        """Take back a request. A guest that has seen it may have let go of the vCPU: it is told that one came.
+
+        Raises: as `plugged`.
+        """
+        seen = not self.cpuhp.pending[slot] & REMOVING
+        self.cpuhp.pending.clear(slot, REMOVING)
+        if seen:
+            self.plugged(slot)
+
     def saved(self) -> dict[str, Any]:
         """What a snapshot of the machine has of the device and its registers."""
         return {"events": self._events, **self.cpuhp.saved()}

@@ -41,7 +41,7 @@ class StandInGuest(Notifier):
 
     def notify(self, data: HotplugEvent) -> None:
         """Hear of a request, and answer it soon."""
-        if data.stage is HotplugStage.UNPLUG_REQUEST and self.answer is not Answer.IGNORE:
+        if data.stage is HotplugStage.UNPLUG_REQUEST and not data.undo and self.answer is not Answer.IGNORE:
             asyncio.get_running_loop().call_soon(self._answer, data)
 
     def _answer(self, request: HotplugEvent) -> None:
