@@ -29,6 +29,7 @@ class CpuHotplugHandler(HotplugSteps):
     Thread-safety: none; plug and unplug from one thread at a time.
     """
 
+    smp_cpus: int
     max_cpus: int
     cpu_type: str
     pmu: bool
@@ -209,7 +210,7 @@ class CpuHotplugHandler(HotplugSteps):
             if not self.policy.admin_state:
                 raise HotplugError(f"slot {slot} is empty")
             # Made when first looked at: it costs as long as nobody does.
-            cpu = self._disabled[slot] = self._new_cpu(slot)
+            cpu = self._disabled[slot] = self._new_cpu(slot, hotplugged=slot >= self.smp_cpus)
         return cpu
 
     def find_cpu(self, name: str, *, disabled: bool = False) -> Vcpu:

@@ -407,3 +407,14 @@ def test_a_request_to_disable_holds_when_a_listener_refuses_to_take_it_back():
     assert fingerprint(machine) == before
     listener.remove()
     machine.complete_unplug(boot(2))
+
+
+def test_a_boot_vcpu_that_is_disabled_is_one_of_the_start_after_a_restore():
+    policy = HotplugPolicy(admin_state=True, removable={1, 2})
+    machine = VirtMachine(cpus=2, max_cpus=4, policy=policy)
+    enable(machine, 2)
+    for slot in (1, 2):
+        disable(machine, slot)
+    for one in (machine, VirtMachine.restore(machine.save(), policy)):
+        assert [one.vcpu(slot).hotplugged for slot in range(4)] == [False, False, True, True]
+        assert [enable(one, slot).hotplugged for slot in (1, 2)] == [False, True]
