@@ -347,8 +347,10 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         `on_power` is not called: an engine learns of it by `on_system_reset`.
 
         Parameters: `guest`, whether its guest asked for it.
-        Raises: what callbacks raised, after all is reset; an ExceptionGroup for several.
+        Raises: HotplugError in the midst of a plug or unplug; what callbacks raised, after all is reset; an
+        ExceptionGroup for several.
         """
+        self._check_no_transaction("reset")
         errors: list[BaseException] = []
         collect(errors, self.gic.reset)
         for cpu in self._cpus.values():
@@ -368,7 +370,9 @@ class VirtMachine(CpuHotplugHandler, RunControl):
         Not part of it: callbacks, the policy, RAM, and what an engine holds of a vCPU. See docs/snapshots.md.
 
         Parameters: `path`, a file to write them to as well, or None.
+        Raises: HotplugError in the midst of a plug or unplug; SnapshotError as `GICv3.save`.
         """
+        self._check_no_transaction("save")
         data = save_machine(self)
         if path is not None:
             Path(path).write_bytes(data)
@@ -388,9 +392,10 @@ class VirtMachine(CpuHotplugHandler, RunControl):
 
         Callbacks are told of the GIC's lines that differ, when all is in place; `on_power` is not called.
 
-        Raises: SnapshotError as `restore`, or naming both sides of what differs; nothing has changed then. What
-        callbacks raised, after all is in place.
+        Raises: SnapshotError as `restore`, or naming both sides of what differs; HotplugError in the midst of a plug
+        or unplug; nothing has changed then. What callbacks raised, after all is in place.
         """
+        self._check_no_transaction("load")
         load_machine(self, source)
 
     def __repr__(self) -> str:

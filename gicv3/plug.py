@@ -243,6 +243,11 @@ class HotplugSteps(Unique):
         if self._busy is cpu:
             raise HotplugError(f"cpu {cpu.cpu_index} is being plugged or unplugged")
 
+    def _check_no_transaction(self, what: str) -> None:
+        """Raises: HotplugError while a vCPU is being plugged or unplugged, by whom: one of its notifiers."""
+        if self._busy is not None:
+            raise HotplugError(f"{what} not allowed while cpu {self._busy.cpu_index} is being plugged or unplugged")
+
     @abstractmethod
     def _set_power(self, cpu: Vcpu, state: PowerState) -> None:
         """Change what a vCPU does, and tell the engine."""

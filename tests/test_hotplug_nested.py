@@ -53,6 +53,33 @@ def test_a_vcpu_that_is_just_plugged_cannot_be_asked_for(admin_state):
     VirtMachine.restore(machine.save(), policy=machine.policy)
 
 
+@pytest.mark.parametrize("stage", [HotplugStage.PLUG, HotplugStage.UNPLUG])
+@pytest.mark.parametrize("what", ["save", "load", "reset"])
+def test_a_machine_is_not_saved_loaded_or_reset_in_the_midst_of_a_plug_or_unplug(what, stage):
+    machine = machine_with()
+    data = machine.save()
+    if stage is HotplugStage.UNPLUG:
+        machine.device_del(plug(machine, 3).id)
+        data = machine.save()
+    calls = {"save": machine.save, "load": lambda: machine.load(data), "reset": machine.reset}
+    refused = []
+
+    def try_it(cpu):
+        before = fingerprint(machine)
+        with pytest.raises(HotplugError, match=f"{what} not allowed while {BUSY}"):
+            calls[what]()
+        assert fingerprint(machine) == before
+        refused.append(cpu)
+
+    at(machine, stage, try_it)
+    if stage is HotplugStage.PLUG:
+        plug(machine, 3)
+    else:
+        machine.complete_unplug("cpu3")
+    assert len(refused) == 1
+    calls["save" if what == "load" else what]()
+
+
 def test_another_vcpu_can_be_asked_for_meanwhile():
     machine = machine_with()
     other = plug(machine, 2)
