@@ -29,6 +29,11 @@ def integers(name: str, values: Any) -> tuple[int, ...]:
         raise TypeError(f"{name} must be a sequence of integers, got {values!r:.80}") from None
 
 
+def plain_text(text: str) -> str:
+    """A string of any type, a member of an enumeration for instance, as a str."""
+    return str.__str__(text)
+
+
 def switch(name: str, value: Any) -> bool:
     """A bool, Python's or NumPy's, or the integers 0 and 1, as a bool. Raises: ConfigError naming the parameter."""
     if isinstance(value, bool | numpy.bool_):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from operator import index as as_index
+from typing import SupportsIndex
 
+from gicv3.arguments import plain_text
 from gicv3.drivers import check_driver, is_identifier
 from gicv3.errors import ConfigError, HotplugError
 from gicv3.plug import HotplugEvent, HotplugStage, HotplugSteps
@@ -48,10 +50,10 @@ class CpuHotplugHandler(HotplugSteps):
         driver: str | None = None,
         *,
         id: str | None = None,
-        socket_id: int | str | None = None,
-        cluster_id: int | str | None = None,
-        core_id: int | str | None = None,
-        thread_id: int | str | None = None,
+        socket_id: SupportsIndex | str | None = None,
+        cluster_id: SupportsIndex | str | None = None,
+        core_id: SupportsIndex | str | None = None,
+        thread_id: SupportsIndex | str | None = None,
         **properties: object,
     ) -> Vcpu:
         """Plug a vCPU into a running machine; it starts powered off, with its CPU interface reset.
@@ -59,7 +61,7 @@ class CpuHotplugHandler(HotplugSteps):
         Parameters:
             driver: the CPU type, by default the machine's.
             id: a name for `device_del`: a letter, then letters, digits and `-._`.
-            socket_id, cluster_id, core_id, thread_id: a free slot, as numbers or numeric text, each counted from 0
+            socket_id, cluster_id, core_id, thread_id: a free slot, as integers or numeric text, each counted from 0
                 within the level above; one may be left out where its level has a single value.
             properties: `mp_affinity`, `node_id` and `pmu` may be given, and must then be what the slot has.
         Returns: the vCPU. Raises: HotplugError, or what a notifier raised; the machine is then bit for bit what it was.
@@ -74,6 +76,8 @@ class CpuHotplugHandler(HotplugSteps):
         if id is not None:
             if not isinstance(id, str) or not is_identifier(id):
                 raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
+            if type(id) is not str:
+                id = plain_text(id)
             if id in self._devices:
                 raise HotplugError(f"Duplicate device ID '{id}'")
         elif self._anonymous == MAX_DEVICES:
@@ -221,6 +225,8 @@ class CpuHotplugHandler(HotplugSteps):
         """
         if not isinstance(name, str):
             raise HotplugError(f"a vCPU is named by a string, got {name!r}")
+        if type(name) is not str:
+            name = plain_text(name)
         cpu = self._devices.get(name)
         if cpu is None:
             if match := _boot_path(name):

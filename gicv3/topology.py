@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, overload
+from operator import index as as_index
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, overload
 
 from gicv3.arguments import integer
 from gicv3.errors import ConfigError, HotplugError
@@ -79,10 +80,10 @@ class Topology:
 
     def index(
         self,
-        socket_id: int | str | None,
-        cluster_id: int | str | None,
-        core_id: int | str | None,
-        thread_id: int | str | None,
+        socket_id: SupportsIndex | str | None,
+        cluster_id: SupportsIndex | str | None,
+        core_id: SupportsIndex | str | None,
+        thread_id: SupportsIndex | str | None,
     ) -> int:
         """Slot index of four topology ids, numbers or their text; an id may be None where its level has a single value.
 
@@ -106,12 +107,17 @@ class Topology:
         return " * ".join(f"{level} ({getattr(self, level)})" for level in levels)
 
 
-def _check_id(level: str, value: int | str | None, count: int) -> int:
+def _check_id(level: str, value: SupportsIndex | str | None, count: int) -> int:
     if value is None:
         # A forgotten id must not silently mean 0: that names somebody else's slot.
         raise HotplugError(f"CPU {level}-id is not set, correct range 0:{count - 1}")
-    if not isinstance(value, int):
+    if isinstance(value, str):
         value = parse_number(f"{level}-id", value)
+    elif not isinstance(value, int):
+        try:
+            value = as_index(value)
+        except TypeError:
+            raise HotplugError(f"Parameter '{level}-id' expects a number, got {value!r}") from None
     if not 0 <= value < count:
         # QEMU's numbers have 64 bits; Python prints no longer ones than 4300 digits.
         if not -1 << 63 <= value < 1 << 63:

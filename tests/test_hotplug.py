@@ -2,7 +2,9 @@
 
 import gc
 import weakref
+from enum import Enum
 
+import numpy
 import pytest
 from virt import ALL, enable_distributor, fingerprint, plug, refuse, take, unplug, wake
 
@@ -547,3 +549,32 @@ def test_topology_names_the_slot():
         lambda: machine.device_add(socket_id=1, cluster_id=0, core_id=1, thread_id=1),
         "cpu(id11=1:0:1:1) with arch-id 11 exist",
     )
+
+
+class Name(str, Enum):  # noqa: UP042 - no StrEnum
+    """Strings whose hash and format are not those of their text."""
+
+    FOUR = "cpu4"
+
+
+@pytest.mark.parametrize("number", [numpy.int64(4), numpy.uint8(4), numpy.str_("4")])
+def test_names_and_numbers_of_any_type_are_plain_ones(number):
+    machine = VirtMachine(cpus=1, max_cpus=8)
+    cpu = machine.device_add(id=Name.FOUR, core_id=number)
+    assert (type(cpu.id), cpu.id, type(cpu.cpu_index), cpu.cpu_index) == (str, "cpu4", int, 4)
+    assert cpu.qom_path == "/machine/peripheral/cpu4"
+    assert machine.find_cpu("cpu4") is machine.find_cpu(Name.FOUR) is cpu
+    with pytest.raises(HotplugError, match="Duplicate device ID 'cpu4'"):
+        machine.device_add(id=Name.FOUR, core_id=5)
+    again = VirtMachine.restore(machine.save())
+    assert again.save() == machine.save()
+    for one in (machine, again):
+        one.device_del(Name.FOUR)
+        one.complete_unplug(Name.FOUR)
+        assert 4 not in one.cpus
+
+
+@pytest.mark.parametrize("number", [numpy.float64(4), numpy.bool_(True), numpy.array([4, 5])])
+def test_what_is_no_number_names_no_slot(number):
+    with pytest.raises(HotplugError, match="Parameter 'core-id' expects a number, got"):
+        VirtMachine(cpus=1, max_cpus=8).device_add(id="x", core_id=number)
