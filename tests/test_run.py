@@ -174,6 +174,27 @@ def test_ctrl_c_ends_a_guest_that_makes_nothing_but_exceptions_and_says_so(
     )
 
 
+def test_guest_without_memory_at_its_vectors_is_ended(play, capfdbinary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gicv3.cli.run.WATCH", 10_000)
+    assert play(bytes(4)) == CANNOT_RUN
+    assert b"takes one exception after another" in capfdbinary.readouterr().err
+
+
+def test_guest_with_memory_at_its_vectors_goes_on(play, capfdbinary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gicv3.cli.run.WATCH", 1000)
+    vectors_at_itself = words("""
+        10000000  adr x0, .
+        d518c000  msr vbar_el1, x0
+        d5033fdf  isb
+        00000000  udf #0
+    """)
+    assert play(vectors_at_itself, timeout=0.05) == TIMED_OUT
+
+
+def test_more_vcpus_than_qemus_map_has_room_for(play, capfdbinary) -> None:
+    assert play(HI + OFF, smp="1,maxcpus=1000") == 0
+
+
 def test_vcpu_that_is_off_is_not_accused(play, capfdbinary) -> None:
     assert play(FOREVER, smp="2,maxcpus=3", plug_at=(0.0,), timeout=0.01) == TIMED_OUT
     assert capfdbinary.readouterr().err == b"gicv3 run: the guest has not ended within 0.01 s\n"

@@ -31,6 +31,12 @@ def test_image_starts_at_its_load_address_with_x0_and_ends_with_system_off() -> 
         assert engine.instructions == engine.clock == 8
 
 
+def test_elf_file_is_no_image_unless_somebody_says_where_it_starts() -> None:
+    with pytest.raises(ConfigError, match="image must be flat, got ELF"):
+        UnicornMachine(VirtMachine(), image=b"\x7fELF" + HI)
+    UnicornMachine(VirtMachine(), image=b"\x7fELF" + HI + OFF, entry=0x4020_0004).close()
+
+
 def test_image_may_be_a_path(tmp_path) -> None:
     path = tmp_path / "guest.bin"
     path.write_bytes(OFF)

@@ -8,16 +8,17 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unicorn import Uc
 from unicorn import arm64_const as reg
 
 from gicv3 import ConfigError, GicError
-from gicv3.machine import MIB, VirtMachine
+from gicv3.machine import MIB, REDIST2_CAPACITY, VirtMachine
 from gicv3.unicorn import Stop, UnicornMachine
 from gicv3.unicorn.linux import linux
 from gicv3.vcpu import PowerState
@@ -27,6 +28,8 @@ USAGE, TIMED_OUT, NEVER_ENDS, CANNOT_RUN, INTERRUPTED = 2, 124, 125, 126, 130
 MAX_SECONDS = 10**9
 APPEND = "console=ttyAMA0"
 VECTORS_SIZE = 0x800
+WATCH = 1 << 26
+"""Counter ticks, about a second of the guest's, between two looks whether its vCPUs can get anywhere."""
 
 _VBAR, _ELR, _ESR, _PC = (
     reg.UC_ARM64_REG_VBAR_EL1, reg.UC_ARM64_REG_ELR_EL1, reg.UC_ARM64_REG_ESR_EL1, reg.UC_ARM64_REG_PC
@@ -132,7 +135,13 @@ def _make(options: Options) -> UnicornMachine:
         if given is not None and options.kernel is None:
             raise ConfigError(f"{name} is for --kernel")
     cpus, max_cpus = parse_smp(options.smp)
-    machine = VirtMachine(cpus=cpus, max_cpus=max_cpus, ram_size=options.memory * MIB, its=options.its)
+    machine = VirtMachine(
+        cpus=cpus,
+        max_cpus=max_cpus,
+        redist2_capacity=max(REDIST2_CAPACITY, max_cpus),
+        ram_size=options.memory * MIB,
+        its=options.its,
+    )
     times = [("--plug-at", at) for at in options.plug_at]
     if options.timeout is not None:
         times.append(("--timeout", options.timeout))
@@ -178,7 +187,7 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
             if plugs and engine.clock >= plugs[0]:
                 plugs.pop(0)
                 _plug(engine.machine)
-            ticks = max(1, plugs[0] - engine.clock) if plugs else None
+            ticks = min(WATCH, max(1, plugs[0] - engine.clock)) if plugs else WATCH
             match engine.run(ticks, wait=options.clock == "host" if plugs else not silent.is_set()):
                 case Stop.OFF:
                     return engine.status
@@ -186,6 +195,9 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
                     engine.boot()
                 case Stop.IDLE if plugs:
                     engine.clock = plugs[0]
+                case Stop.LIMIT if _hopeless(engine):
+                    _tell(engine)
+                    return CANNOT_RUN
                 case Stop.IDLE:
                     print("gicv3 run: the guest waits for ever", file=sys.stderr)
                     return NEVER_ENDS
@@ -200,16 +212,29 @@ def _drive(engine: UnicornMachine, options: Options) -> int:
         timer.cancel()
 
 
+def _running(engine: UnicornMachine) -> Iterator[tuple[int, Uc, int, int | None]]:
+    """vCPUs that are on: index, Uc, VBAR_EL1, and, of one that took an exception in its vectors, the place."""
+    for index, cpu in engine.machine.cpus.items():
+        if cpu.power_state is PowerState.ON:
+            uc = engine.cpu(index).uc
+            vectors, *places = (uc.reg_read(register) for register in (_VBAR, _ELR, _PC))
+            nested = all(0 <= place - vectors < VECTORS_SIZE for place in places)
+            yield index, uc, vectors, places[0] if nested else None
+
+
+def _hopeless(engine: UnicornMachine) -> bool:
+    """Whether all vCPUs that are on take exceptions without end, because there is no memory where their vectors are."""
+    ram = range(engine.ram_base, engine.ram_base + engine.ram_size)
+    running = list(_running(engine))
+    return bool(running) and all(nested is not None and vectors not in ram for _, _, vectors, nested in running)
+
+
 def _tell(engine: UnicornMachine) -> None:
     """Say which vCPUs get no further for exceptions."""
-    for index, cpu in engine.machine.cpus.items():
-        if cpu.power_state is not PowerState.ON:
-            continue
-        uc = engine.cpu(index).uc
-        vectors, *places = (uc.reg_read(register) for register in (_VBAR, _ELR, _PC))
-        if all(0 <= place - vectors < VECTORS_SIZE for place in places):
+    for index, uc, vectors, nested in _running(engine):
+        if nested is not None:
             print(
-                f"gicv3 run: vCPU {index} takes one exception after another, the last at {places[0]:#x} with ESR_EL1 "
+                f"gicv3 run: vCPU {index} takes one exception after another, the last at {nested:#x} with ESR_EL1 "
                 f"{uc.reg_read(_ESR):#x}; its vectors, VBAR_EL1, are at {vectors:#x}",
                 file=sys.stderr,
             )

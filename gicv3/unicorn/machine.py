@@ -117,6 +117,8 @@ class UnicornMachine(_native.Turns, Unique):
         self.ram_size = -(-size // PAGE) * PAGE
         """Bytes of RAM: the machine's, in whole pages."""
         self.image = image if isinstance(image, bytes) else Path(image).read_bytes()
+        if entry is None and self.image.startswith(b"\x7fELF"):
+            raise ConfigError("image must be flat, got ELF: `gicv3 run` loads one, objcopy -O binary flattens it")
         self.files = ((load_address, self.image), *files)
         for address, data in self.files:
             if not self.ram_base <= address <= self.ram_base + self.ram_size - len(data):
