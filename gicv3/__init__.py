@@ -1,7 +1,7 @@
 """gicv3: an embeddable Arm GICv3 interrupt controller whose vCPUs can be hot-plugged and unplugged without end."""
 
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import Any as _Any
 
 try:
     from gicv3._core import Gic, Line
@@ -19,6 +19,7 @@ from gicv3.capi import get_include
 from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, RegisterError, SnapshotError
 from gicv3.explain import Explanation, Gate
 from gicv3.gic import GICv3, GICv3Config
+from gicv3.hotplug import DeviceNotFoundError
 from gicv3.machine import VirtMachine
 from gicv3.notifier import Notifier, NotifierList
 from gicv3.policy import HotplugPolicy
@@ -32,12 +33,31 @@ __version__ = "0.1.0"
 _MODULES = frozenset({"acpi", "fdt", "guests", "its_commands", "kvm", "kvm_tables", "msi", "pl011", "pl031", "qmp",
                       "stress", "trace", "unicorn"})
 
+if _typing.TYPE_CHECKING:  # or a type checker would believe that every name exists
+    from gicv3 import acpi as acpi
+    from gicv3 import fdt as fdt
+    from gicv3 import guests as guests
+    from gicv3 import its_commands as its_commands
+    from gicv3 import kvm as kvm
+    from gicv3 import kvm_tables as kvm_tables
+    from gicv3 import msi as msi
+    from gicv3 import pl011 as pl011
+    from gicv3 import pl031 as pl031
+    from gicv3 import qmp as qmp
+    from gicv3 import stress as stress
+    from gicv3 import trace as trace
+    from gicv3 import unicorn as unicorn
+else:
 
-def __getattr__(name: str) -> _Any:
-    """Import a module of the package when it is first asked for: `gicv3.kvm` needs no import of its own."""
-    if name in _MODULES:
-        return _import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import a module of the package when it is first asked for: `gicv3.kvm` needs no import of its own."""
+        if name in _MODULES:
+            return _import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
 
 
 __all__ = [
@@ -48,6 +68,7 @@ __all__ = [
     "BatchError",
     "CPUHotplugInfo",
     "ConfigError",
+    "DeviceNotFoundError",
     "Explanation",
     "Finding",
     "Frame",
