@@ -1,5 +1,7 @@
 """Exceptions that an embedder can get; a guest never causes one."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -28,6 +30,12 @@ class RegisterError(ConfigError, KeyError):
     """No register has this name, or it has no element of this index; a KeyError, too, as from any mapping."""
 
     __str__ = Exception.__str__  # KeyError's quotes the text
+
+    @classmethod
+    def unknown(cls, what: str, name: object, names: Iterable[str]) -> "RegisterError":
+        """The error for a `name` that no register has, with the most similar of `names`, if any is."""
+        similar = get_close_matches(name.upper(), names, 1) if isinstance(name, str) else []
+        return cls(f"{what} {name!r}" + "".join(f", did you mean {other}?" for other in similar))
 
 
 class HotplugError(GicError, RuntimeError):

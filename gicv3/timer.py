@@ -75,7 +75,7 @@ def _register(reg: int | str) -> TimerReg:
     try:
         return TimerReg[reg] if isinstance(reg, str) else TimerReg(reg)
     except (KeyError, ValueError):
-        raise RegisterError(f"no timer register is called {reg!r}") from None
+        raise RegisterError.unknown("no timer register is called", reg, TimerReg.__members__) from None
 
 
 def _checked(reg: int | str, now: int) -> int:

@@ -56,7 +56,8 @@ class FrameView:
             name, number = key[0], integer("index", key[1])
         row = _ROWS.get(name) if isinstance(name, str) else None
         if row is None or not row.name.startswith(self._prefix):
-            raise RegisterError(f"no {self._prefix}* register is called {name!r}")
+            names = (name for name in _ROWS if name.startswith(self._prefix))
+            raise RegisterError.unknown(f"no {self._prefix}* register is called", name, names)
         element = 0 if number is None else number - row.first
         if number is None and row.count > 1:
             last = row.first + row.count - 1

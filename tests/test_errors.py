@@ -321,9 +321,25 @@ def test_modules_of_the_package_are_imported_when_they_are_asked_for(program: st
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (lambda gic: gic.dist["GICD_CTRL"], "'GICD_CTRL', did you mean GICD_CTLR?"),
+        (lambda gic: gic.redist[0]["GICR_WAKE"], "'GICR_WAKE', did you mean GICR_WAKER?"),
+        (lambda gic: gic.pe[0]["icc_iar1"], "'icc_iar1', did you mean ICC_IAR1_EL1?"),
+        (lambda gic: gic.pe[0]["FOO"], "'FOO'"),
+    ],
+)
+def test_a_misspelt_register_is_told_with_the_name_that_is_like_it(ask, answer: str) -> None:
+    with pytest.raises(gicv3.RegisterError) as caught:
+        ask(GICv3(GICv3Config(cpus=1)))
+    assert str(caught.value).endswith(answer)
+
+
 def test_a_module_that_the_package_has_not_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'gicv3' has no attribute 'foo'"):
         gicv3.foo  # noqa: B018
+    assert {"kvm", "unicorn", "VirtMachine"} <= set(dir(gicv3))
 
 
 def test_a_notifier_made_of_a_function_may_be_added() -> None:

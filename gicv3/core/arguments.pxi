@@ -91,7 +91,7 @@ cdef u32 arg_register(reg) except? 0xFFFFFFFF:
         return <u32>reg
     if isinstance(reg, str):
         if reg not in SysReg.__members__:
-            raise RegisterError(f"unknown system register {reg!r}")
+            raise RegisterError.unknown("unknown system register", reg, SysReg.__members__)
         return <u32>SysReg[reg]
     if isinstance(reg, tuple) and len(reg) == 5:
         for value, limit in zip(reg, (3, 7, 15, 15, 7)):
