@@ -3,7 +3,8 @@ PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
-EDITABLE := --editable
+# As a plain path, which type checkers and editors can follow, not by an import hook.
+EDITABLE := --config-settings editable_mode=compat --editable
 CORE     := pyproject.toml setup.py $(shell find gicv3 -name '*.py[xd]' -o -name '*.pxi')
 
 .PHONY: help demo linux test lint bench dist model oracle sanitize coverage clean
