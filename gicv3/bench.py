@@ -5,6 +5,7 @@ The ratios to a floor in C, by which the core is judged, need the source tree: `
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import statistics
@@ -230,6 +231,7 @@ def environment() -> dict[str, str]:
         lines = []
     processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": f"{processor or platform.machine()}, {os.cpu_count()} CPUs",
         "system": platform.platform(),
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),

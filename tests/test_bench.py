@@ -40,6 +40,32 @@ def test_the_table_has_the_machine_below_it() -> None:
     assert "processor: " in printed
 
 
+def test_results_are_compared_with_those_of_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def came_out(*results: bench.Result) -> None:
+        monkeypatch.setattr(bench, "measure", lambda *_: iter(results))
+
+    came_out(bench.Result("single calls", 1, 100, 90, 110), bench.Result("single calls", 4, 100, 90, 110))
+    (tmp_path / "then.json").write_text(run("bench", "--sizes", "1,4", "--json"))
+    came_out(
+        bench.Result("single calls", 1, 150, 140, 160),
+        bench.Result("single calls", 4, 105, 95, 115),
+        bench.Result("single calls", 64, 1, 1, 1),
+    )
+    printed = run("bench", "--sizes", "1,4,64", "--compare", str(tmp_path / "then.json")).splitlines()
+    assert printed[0].endswith("now / then")
+    assert [line.split()[-1] for line in printed[1:4]] == ["1.50", "(1.05)", "1e+03"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"results": [{}]}', '{"results": [{"question": "q", "cpus": 1, '
+                                  '"median": 0, "low": 0, "high": 0}]}'])
+def test_a_file_that_is_no_earlier_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(bench, "measure", pytest.fail)
+    (tmp_path / "then.json").write_text(text)
+    result = CliRunner().invoke(app, ["bench", "--compare", str(tmp_path / "then.json")], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert "must be what gicv3 bench --json printed" in result.output
+
+
 @pytest.mark.parametrize("sizes", ["0", "65537", "1,x", ""])
 def test_a_wrong_size_is_refused(sizes: str) -> None:
     result = CliRunner().invoke(app, ["bench", "--sizes", sizes], env={"COLUMNS": "200"})

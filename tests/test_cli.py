@@ -38,6 +38,8 @@ LONG = "unix:/tmp/" + "a" * 120
         (["qmp", "--listen", "somewhere"], "address must be unix:PATH or tcp:127.0.0.1:PORT, got 'somewhere'"),
         (["qmp", "--listen", LONG], "a socket's path must have at most 107 bytes, got 125"),
         (["bench", "--only", "nothing"], "got 'nothing'"),
+        (["bench", "--json", "--compare", __file__], "is for the table, not for --json"),
+        (["stress", "--report", "report.txt"], "must be a .json or .html file, got 'report.txt'"),
         (["bench", "--sizes", "0"], "got '0'"),
         (["stress", "--cycles", "0"], "--cycles"),
     ],

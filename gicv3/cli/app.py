@@ -176,6 +176,8 @@ def stress(
     except ImportError as error:
         typer.echo(f"FAILED: {error}")
         raise typer.Exit(1) from error
+    if report is not None and report.suffix not in (".json", ".html"):
+        raise typer.BadParameter(f"must be a .json or .html file, got {str(report)!r}", param_hint="--report")
     config = StressConfig(
         max_cpus=max_cpus, cycles=cycles, seed=seed, check_every=check_every, duration=duration, its=its, guest=guest
     )
@@ -190,6 +192,12 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw cost against the number of vCPUs: a .png, .svg or .pdf file.")
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON", help="Show the ratio to what --json printed before, too.", exists=True, dir_okay=False
+        ),
     ] = None,
 ) -> None:
     """Measure how fast this installation is, in ns per operation: batches, single calls, broadcasts, plugs, threads.
@@ -213,10 +221,16 @@ def bench(
             typer.echo("--plot needs matplotlib: pip install 'gicv3[cli,plot]'", err=True)
             raise typer.Exit(1) from None
     from gicv3.bench import QUESTIONS, asked
-    from gicv3.cli.bench import run
+    from gicv3.cli.bench import earlier, run
 
     if not any(only.lower() in question.lower() for question in QUESTIONS):
         raise typer.BadParameter(f"must be part of one of {', '.join(QUESTIONS)}, got {only!r}", param_hint="--only")
     if not asked(counts, only):
         raise typer.BadParameter(f"must be 2 or more for {only!r}, got {sizes!r}", param_hint="--sizes")
-    run(counts, samples, only, as_json, plot)
+    if as_json and compare is not None:
+        raise typer.BadParameter("is for the table, not for --json", param_hint="--compare")
+    try:
+        before = None if compare is None else earlier(compare)
+    except gicv3.ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--compare") from error
+    run(counts, samples, only, as_json, plot, before)
