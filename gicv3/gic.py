@@ -38,6 +38,10 @@ _PIDR = tuple((part, 0xB4, 0x3B, 0, 0x44, 0, 0, 0) for part in (0x92, 0x93, 0x97
 _OPTIONAL = ("cpus", "affinities", "its_bases", "its_umsi_spi", "message_frame", "redist_regions")
 _LISTS = ("affinities", "its_bases", "its_entry_sizes")
 _ROWS = ("pidr", "redist_regions")
+_CHOICES = {
+    "hpp_rule": ("filter", "gate"), "apr_rule": ("minimum", "bpr"), "lpi_config": ("cached", "live"),
+    "its_errors": ("continue", "stall"), "unknown_route": ("nowhere", "first"), "tie": ("lowest", "highest"),
+}
 _HEX = ("affinities", "its_bases", "iidr", "pidr", "dist_base", "message_frame")
 
 
@@ -179,6 +183,9 @@ class GICv3Config:
             value = getattr(self, field.name)
             if value is not None or field.name not in _OPTIONAL:
                 object.__setattr__(self, field.name, _plain(field.name, field.default, value))
+        for name, (one, other) in _CHOICES.items():
+            if getattr(self, name) not in (one, other):
+                raise ConfigError(f"{name} must be {one!r} or {other!r}, got {getattr(self, name)!r}")
         if (self.cpus is None) == (self.affinities is None):
             raise ConfigError("exactly one of cpus and affinities must be given")
         if not 1 <= self.num_pe <= 65536:
@@ -196,10 +203,6 @@ class GICv3Config:
         least = 5 if self.security else 4
         if not least <= self.priority_bits <= 8:
             raise ConfigError(f"priority_bits must be in {least}..8, got {self.priority_bits}")
-        if self.hpp_rule not in ("filter", "gate"):
-            raise ConfigError(f"hpp_rule must be 'filter' or 'gate', got {self.hpp_rule!r}")
-        if self.apr_rule not in ("minimum", "bpr"):
-            raise ConfigError(f"apr_rule must be 'minimum' or 'bpr', got {self.apr_rule!r}")
         if not 10 <= self.id_bits <= 24:
             raise ConfigError(f"id_bits must be in 10..24, got {self.id_bits}")
         for name, least in (("eppis", 11), ("espis", 13)):
@@ -209,8 +212,6 @@ class GICv3Config:
             raise ConfigError(f"id_bits must be in 14..24 with lpis=True, got {self.id_bits}")
         if self.direct_lpi and not self.lpis:
             raise ConfigError("direct_lpi needs lpis=True, got False")
-        if self.lpi_config not in ("cached", "live"):
-            raise ConfigError(f"lpi_config must be 'cached' or 'live', got {self.lpi_config!r}")
         self._check_its()
         if not 0 <= self.iidr <= 0xFFFF_FFFF:
             raise ConfigError(f"iidr must be in 0..0xffffffff, got {self.iidr:#x}")
@@ -218,10 +219,6 @@ class GICv3Config:
             raise ConfigError(f"redist_regions must be pairs (base, number of PEs), got {self.redist_regions!r}")
         if len(self.pidr) != 3 or any(len(p) != 8 or not all(0 <= b <= 255 for b in p) for p in self.pidr):
             raise ConfigError(f"pidr must be three sequences of eight bytes, got {self.pidr!r}")
-        if self.unknown_route not in ("nowhere", "first"):
-            raise ConfigError(f"unknown_route must be 'nowhere' or 'first', got {self.unknown_route!r}")
-        if self.tie not in ("lowest", "highest"):
-            raise ConfigError(f"tie must be 'lowest' or 'highest', got {self.tie!r}")
         if not self.aff3 and (high := [a for a in self.affinities or () if a >> 32]):
             raise ConfigError(f"affinities must have Aff3 = 0 with aff3=False, got {high[0]:#x}")
         if not 0 <= self.settle_steps <= 1_000_000:
@@ -261,8 +258,6 @@ class GICv3Config:
                 raise ConfigError(f"{name} must be in 1..{most}, got {getattr(self, name)}")
         if len(self.its_entry_sizes) != 3 or not set(self.its_entry_sizes) <= {8, 16, 32}:
             raise ConfigError(f"its_entry_sizes must be three of 8, 16 and 32, got {self.its_entry_sizes}")
-        if self.its_errors not in ("continue", "stall"):
-            raise ConfigError(f"its_errors must be 'continue' or 'stall', got {self.its_errors!r}")
         if self.its_umsi and not self.its:
             raise ConfigError("its_umsi needs an ITS, got its=0")
         if self.its_umsi_spi is not None:
