@@ -18,7 +18,7 @@ help:
 	@echo "make lint      ruff, mypy and cython-lint"
 	@echo "make bench     run the benchmarks"
 	@echo "make dist      build dist/: the source archive, and a wheel from it"
-	@echo "make model     compare the core with a second implementation, 10,360,000 operations"
+	@echo "make model     compare the core with a second implementation, 11 million operations"
 	@echo "make oracle    compare the core with QEMU 7.2, 3,000,000 operations"
 	@echo "make sanitize  run the tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make coverage  run the tests with line coverage of the core"

@@ -1,4 +1,11 @@
-"""gicv3: an embeddable Arm GICv3 interrupt controller whose vCPUs can be hot-plugged and unplugged without end."""
+"""gicv3: an embeddable Arm GICv3 interrupt controller whose vCPUs can be hot-plugged and unplugged without end.
+
+`GICv3(GICv3Config(cpus=4))` is a GIC for an emulator of your own: registers, input wires, output lines.
+`VirtMachine(cpus=2, max_cpus=8)` is a machine round one, with timers, PSCI and vCPUs that come and go.
+`gicv3.unicorn.UnicornMachine(machine, image="guest.bin")` runs a guest's code on it; in the shell: `gicv3 run`.
+An embedder's mistakes raise a `GicError` (or a TypeError); a guest's raise nothing.
+In the project's folder, docs/ has a page for each topic, to begin with docs/embedding.md, and examples/ whole programs.
+"""
 
 import typing as _typing
 from importlib import import_module as _import_module

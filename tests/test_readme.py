@@ -1,4 +1,4 @@
-"""The examples of the README and of docs/ run as printed and print what is said there."""
+"""The examples of the README and of docs/ run as printed and print what is said there; tables name all there is."""
 
 import os
 import re
@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from gicv3.plug import HotplugEvent, HotplugStage
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def examples(document: str) -> list[tuple[str, str]]:
-    """Every ```python block that a ```text block follows directly: what it prints."""
-    return re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    """Every ```python block, and what it prints: the ```text block that follows directly, or nothing."""
+    blocks = r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?"
+    return [
+        (program, printed)
+        for program, printed in re.findall(blocks, document, re.DOTALL | re.MULTILINE)
+        if "server.wait_quit()" not in program  # which waits for somebody to end it
+    ]
 
 
 EXAMPLES = [
@@ -24,7 +31,8 @@ EXAMPLES = [
 ]
 
 
-def test_every_python_block_of_the_readme_is_tested() -> None:
+def test_every_python_block_of_the_readme_prints_something() -> None:
+    assert all(printed for _, printed in examples(README))
     assert len(examples(README)) == README.count("```python") > 0
 
 
@@ -53,3 +61,9 @@ def test_design_document_names_every_part_and_module() -> None:
     names += [module.name for module in (ROOT / "gicv3").glob("[!_]*.py")]
     names += [f"{package.parent.name}/" for package in (ROOT / "gicv3").glob("*/__init__.py")]
     assert [name for name in names if f"`{name}`" not in design] == []
+
+
+def test_hotplug_document_tells_every_event_and_its_fields() -> None:
+    document = (ROOT / "docs" / "hotplug.md").read_text(encoding="utf-8")
+    names = [*HotplugStage.__members__, *HotplugEvent._fields]
+    assert [name for name in names if not re.search(rf"^\| `{name}` \| .", document, re.MULTILINE)] == []
