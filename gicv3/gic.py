@@ -331,6 +331,12 @@ class GICv3(Gic):
     ----------
     config : what is configurable; see `GICv3Config`.
 
+    Attributes
+    ----------
+    config : as given.
+    memory : the guest memory that tables of LPIs and ITSs are in; see `Memory`.
+    cpuhp_notifier : gives a vCPU that comes its CPU interface; on `VirtMachine.cpuhp_notifiers`.
+
     Notes
     -----
     Every PE is accessible at first; a machine marks absent ones with `set_cpustate`. All PEs start asleep

@@ -114,16 +114,33 @@ class VirtMachine(CpuHotplugHandler, RunControl):
             embedder maps its RAM (`UnicornMachine` does).
         policy: which vCPUs may go, what becomes of one that runs, how long a request holds; see `HotplugPolicy`.
         gic_options: further fields of GICv3Config; unless given, `spis` is 256 and `el2` as `virtualization`.
+    Attributes:
+        gic: the `GICv3`.
+        cpus: the plugged vCPUs, a `Vcpu` by slot.
+        possible_cpus: every slot, a `CpuSlot` by number: its affinity, its place, and the vCPU in it or None.
+        timers: the generic timers of all vCPUs, which the engine advances; see `TimerBank`.
+        psci: what serves a guest's HVC and SMC; see `Psci`.
+        memory_map: where the guest finds RAM and devices, a `Region` by name.
+        acpi_device: the ACPI registers by which the guest learns of hotplug, an `AcpiGed`; None without hotplug.
+        cpuhp_notifiers: told when a vCPU comes or goes, and may refuse: a `NotifierList` of `CPUHotplugInfo`.
+        hotplug_events: told of every `HotplugEvent`: the place of management; see docs/hotplug.md.
+        run_events: told of every `RunEvent`: stop, resume, reset, shutdown.
+        run_state: the `RunState`, as `stop`, `cont`, `system_off` and `reset` left it.
+        migrating: set it while the machine is being migrated: until it is False nothing is plugged or unplugged.
+        on_power: called with (vCPU, its new state) by `power_on` and `power_off`; or None.
+        on_system_off: called by `system_off`; or None.
+        on_system_reset: called at the end of `reset`; or None.
+        max_cpus, smp_cpus: possible vCPUs, and those at boot.
+        has_hotpluggable_cpus: whether vCPUs can be plugged.
+        topology, policy, acpi, pmu, virtualization, cpu_type: as given, or by default.
+        arguments: what `save` keeps of the parameters.
     Raises: ConfigError; TypeError naming an argument of a wrong type.
     Thread-safety: none beyond the GIC's own; use it from one thread at a time.
     """
 
     on_power = Callback[Callable[[Vcpu, PowerState], object]]()
-    """Called with (vCPU, its new state) by `power_on` and `power_off`; or None."""
     on_system_off = Callback[Callable[[], object]]()
-    """Called by `system_off`; or None."""
     on_system_reset = Callback[Callable[[], object]]()
-    """Called at the end of `reset`; or None."""
 
     def __init__(
         self,

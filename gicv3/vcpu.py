@@ -108,8 +108,19 @@ _FRESH_CONTEXT = CpuContext().saved()
 class Vcpu(Unique):
     """One vCPU of a machine, from its plug to its unplug.
 
-    `associated` says whether it has its GIC CPU interface, and `sysregs` the ICC registers the GIC defined for it, or
-    None while it has none.
+    Attributes:
+        machine: the `VirtMachine`.
+        cpu_index: its slot, which is also its PE of the GIC.
+        mp_affinity: its affinity in MPIDR form.
+        id: the name that `device_add` gave it, or None.
+        hotplugged: whether it came while the machine ran.
+        anonymous: its number among vCPUs added without an id; -1 for others.
+        power_state: ON, OFF or ON_PENDING; changed by `VirtMachine.power_on`, `powered_on` and `power_off`.
+        unplug_requested: whether the guest was asked to let it go, and has not answered.
+        associated: whether it has its GIC CPU interface.
+        sysregs: the ICC registers that the GIC defined for it, by encoding, or None while it has none.
+        wired: whether its lines are connected to the GIC.
+        outputs: levels of its interrupt outputs, bit n for INTID n (`CpuPpi`).
     Thread-safety: as the machine's.
     """
 

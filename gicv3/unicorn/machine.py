@@ -45,18 +45,20 @@ END = (1 << 64) - 1
 
 
 class Stop(Enum):
-    """Why `UnicornMachine.run` came back."""
+    """Why `UnicornMachine.run` came back.
+
+    OFF: the guest is switched off, by PSCI SYSTEM_OFF or a semihosting exit; `UnicornMachine.status` has its status.
+    RESET: the guest called PSCI SYSTEM_RESET; `UnicornMachine.boot` starts it again.
+    IDLE: every vCPU sleeps or is off, and no timer is set: only the host can wake one.
+    LIMIT: the ticks asked for have passed.
+    STOPPED: `UnicornMachine.stop` was called.
+    """
 
     OFF = "off"
-    """The guest called PSCI SYSTEM_OFF."""
     RESET = "reset"
-    """The guest called PSCI SYSTEM_RESET; `UnicornMachine.boot` starts it again."""
     IDLE = "idle"
-    """Every vCPU sleeps or is off, and no timer is set: only the host can wake one."""
     LIMIT = "limit"
-    """The ticks asked for have passed."""
     STOPPED = "stopped"
-    """`UnicornMachine.stop` was called."""
 
 
 _driven: weakref.WeakSet[VirtMachine] = weakref.WeakSet()
@@ -83,6 +85,18 @@ class UnicornMachine(_native.Turns, Unique):
     `cpu_model`, a key of `CPU_MODELS`; `semihosting`, whether HLT #0xF000 with SYS_EXIT ends the guest;
     `uart_on`, whether the UART is switched on at the start, as firmware leaves it; `output`,
     called with what the guest sends to its UART; `tcg_buffer`, bytes for the translated code of one vCPU, 2**20..2**31.
+    Attributes:
+        machine, gic, timers: the `VirtMachine`, its GIC and its timers.
+        memory: the guest's RAM, writable; after changing code that may have run call `flush_code`.
+        ram_base, ram_size: where the RAM is, and its bytes: the machine's, in whole pages.
+        uart: the `PL011`: `receive` types into it.
+        rtc: the `PL031`.
+        clock: the system counter, ticks since the start.
+        instructions: how many all vCPUs together have executed.
+        halted: `Stop.OFF` or `Stop.RESET` once the guest has asked for it; otherwise None.
+        status: exit status of a guest that has ended with a semihosting call; otherwise 0.
+        image, files, entry, x0, uart_on: as given, or by default: what `boot` starts from.
+        cpu_model, tcg_buffer, layout, ram_address, devices: what vCPUs are made with.
     Raises: ConfigError, also when another one drives `machine`; GicError when the host has no room for the RAM;
     UnicornError when Unicorn cannot do what is needed.
     Thread-safety: `post` and `stop` may be called from any thread, everything else from the one that runs it.
@@ -115,7 +129,6 @@ class UnicornMachine(_native.Turns, Unique):
         semihosting = switch("semihosting", semihosting)
         self.ram_base, size = machine.memory_map["RAM"]
         self.ram_size = -(-size // PAGE) * PAGE
-        """Bytes of RAM: the machine's, in whole pages."""
         self.image = image if isinstance(image, bytes) else Path(image).read_bytes()
         if entry is None and self.image.startswith(b"\x7fELF"):
             raise ConfigError("image must be flat, got ELF: `gicv3 run` loads one, objcopy -O binary flattens it")
@@ -132,13 +145,10 @@ class UnicornMachine(_native.Turns, Unique):
         self.cpu_model = CPU_MODELS[cpu_model]
         self.layout = layout.probe(self.cpu_model)
         self.halted: Stop | None = None
-        """OFF or RESET once the guest has asked for it."""
         self.status = 0
-        """Exit status of a guest that has ended with a semihosting call."""
         self._ram = _memory_of_the_host(self.ram_size)
         self.ram_address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram))
         self.memory = memoryview(self._ram)
-        """The guest's RAM, writable; after changing code that may have run call `flush_code`."""
         self.uart = PL011(_line(machine, "UART0"), output)
         self.rtc = PL031(_line(machine, "RTC"), seconds or _start_of_time(weakref.ref(self)))
         alarms = _Alarms(weakref.proxy(self), machine.timers)
