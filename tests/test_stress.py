@@ -175,6 +175,30 @@ def test_an_unplug_that_skips_a_step_is_found_and_shrunk(skip, monkeypatch):
     replay(small, failure.script)
 
 
+def test_the_first_step_of_a_failure_is_found_with_few_checks(monkeypatch):
+    checks, check, do = [], World.check, World.do
+    wrong_from = 1234
+
+    def counted(self):
+        checks.append(self)
+        check(self)
+        if self.done > wrong_from:
+            raise Violation("planted")
+
+    def numbered(self, step):
+        self.done = getattr(self, "done", 0) + 1
+        do(self, step)
+
+    monkeypatch.setattr(World, "check", counted)
+    monkeypatch.setattr(World, "do", numbered)
+    monkeypatch.setattr("gicv3.stress.loop.shrink", lambda config, steps, error: (list(steps), config.max_cpus))
+    report = run(StressConfig(max_cpus=24, cycles=4000, check_every=1000))
+    assert (report.failure.step, len(report.failure.script)) == (wrong_from, wrong_from + 1)
+    assert report.failure.error == "Violation: planted"
+    assert report.steps > wrong_from + 100
+    assert len(checks) < 100
+
+
 def hide_until(cycles, monkeypatch):
     """Break what no part of a run shows that has fewer cycles. Returns: a list of the steps done since."""
     done, do = [], World.do
@@ -193,7 +217,7 @@ def test_the_search_for_a_short_script_ends_and_what_is_too_long_to_show_is_in_j
     monkeypatch.setattr("gicv3.stress.shrink.BUDGET", 20_000)
     done = hide_until(600, monkeypatch)
     report = run(StressConfig(max_cpus=24, cycles=1000, check_every=100))
-    assert 2 * report.steps < len(done) <= 2 * report.steps + 20_000
+    assert 3 * report.steps < len(done) <= 3 * report.steps + 20_000
     script = report.failure.script
     assert 1000 < len(script) <= report.steps
     assert str(report).endswith(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from itertools import islice
+from math import isqrt
 from pathlib import Path
 
 import gicv3
@@ -126,20 +127,35 @@ def replay(config: StressConfig, steps: Iterable[Step]) -> None:
 
 
 def _locate(config: StressConfig, checked: int, last: int, error: Exception) -> Failure:
-    """Find the first step after `checked` of which something was wrong, at most `last`, and shrink what leads there."""
+    """Find the first step after `checked` of which something was wrong, at most `last`, and shrink what leads there.
+
+    A check of a large machine costs as much as thousands of steps: some first tell where all are worth it.
+    """
     steps = list(islice(generate(config), last + 1))
+    for every in (max(1, isqrt(last - checked)), 1):
+        checked, last, error = _narrow(config, steps[: last + 1], checked, every, error)
+    script, max_cpus = shrink(config, steps[: last + 1], error)
+    return _failure(last, error, script, max_cpus)
+
+
+def _narrow(
+    config: StressConfig, steps: Sequence[Step], checked: int, every: int, error: Exception
+) -> tuple[int, int, Exception]:
+    """Do steps on a fresh machine, and check after each `every` of them from `checked` on.
+
+    Returns: how many steps were found right, the number of the one found wrong, at most the last, and its error.
+    """
     world = World(config)
-    number = last
+    right = checked
     for number, step in enumerate(steps):
         try:
             world.do(step)
-            if number >= checked:
+            if number >= checked and (number + 1 - checked) % every == 0:
                 world.check()
+                right = number + 1
         except Exception as found:
-            error = found
-            break
-    script, max_cpus = shrink(config, steps[: number + 1], error)
-    return _failure(number, error, script, max_cpus)
+            return right, number, found
+    return right, len(steps) - 1, error
 
 
 def _failure(step: int, error: Exception, script: Iterable[Step], max_cpus: int) -> Failure:
