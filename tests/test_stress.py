@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import pickle
 import random
 import re
 import select
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from required import unavailable
 from gicv3.errors import ConfigError
 from gicv3.hotplug import CpuHotplugHandler
 from gicv3.plug import HotplugEvent, HotplugStage
-from gicv3.stress import Action, Report, Step, StressConfig, Violation, replay, run, run_seeds, write
+from gicv3.stress import Action, Interrupted, Report, Step, StressConfig, Violation, replay, run, run_seeds, write
 from gicv3.stress.steps import WEIGHTS, generate
 from gicv3.stress.world import World
 
@@ -235,11 +237,54 @@ def test_a_failure_is_in_the_report_before_it_is_shrunk(monkeypatch, tmp_path, c
     hide_until(10, monkeypatch)
     monkeypatch.setattr("gicv3.stress.loop.shrink", interrupted)
     path = tmp_path / "out.json"
-    with pytest.raises(KeyboardInterrupt):
-        stress.run(SMALL, 1, None, path)
+    assert stress.run(SMALL, 1, None, path) == 130
     failure = json.loads(path.read_text())[0]["failure"]
     assert (failure["error"], failure["script"]) == ("Violation: planted", [])
-    assert capsys.readouterr().out == f"step {failure['step']}: Violation: planted: shrinking it\n"
+    assert capsys.readouterr().out.startswith(
+        f"step {failure['step']}: Violation: planted: shrinking it\nFAILED: seed 1: "
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_ctrl_c_leaves_a_report_of_what_was_done(seeds, monkeypatch, tmp_path, capsys):
+    from gicv3.cli import stress
+
+    do = World.do
+
+    def interrupt(self, step):
+        do(self, step)
+        if self.cycles == 150:
+            raise KeyboardInterrupt
+
+    def one_after_another(config, seeds, jobs, done):
+        for seed in seeds:
+            if seed == 3:
+                monkeypatch.setattr(World, "do", interrupt)
+            done(run(replace(config, seed=seed)))
+
+    monkeypatch.setattr(stress, "run_seeds", one_after_another)
+    if seeds == 1:
+        monkeypatch.setattr(World, "do", interrupt)
+    path = tmp_path / "out.json"
+    config = StressConfig(max_cpus=24, cycles=200, check_every=50)
+    assert stress.run(config, seeds, None, path) == 130
+    reports = json.loads(path.read_text())
+    text = capsys.readouterr().out
+    if seeds == 1:
+        assert [(report["ok"], report["interrupted"], report["cycles"]) for report in reports] == [(True, True, 150)]
+        assert reports[0]["steps"] > 150
+        assert text.startswith("INTERRUPTED: seed 1: 150 cycles on 24 vCPUs")
+    else:
+        assert [(report["config"]["seed"], report["cycles"]) for report in reports] == [(1, 200), (2, 200)]
+        assert text.count("OK: ") == 2
+        assert text.endswith("INTERRUPTED: 2 of 3 seeds are done\n")
+
+
+def test_an_interrupted_run_in_another_process_comes_back_with_its_report():
+    report = run(SMALL)
+    again = pickle.loads(pickle.dumps(Interrupted(report)))
+    assert isinstance(again, KeyboardInterrupt)
+    assert again.report == report
 
 
 def test_the_report_is_json_and_a_page_with_or_without_plots(tmp_path, monkeypatch):

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from gicv3.stress import Report, Sample, StressConfig, run_seeds, write
+from gicv3.stress import Interrupted, Report, Sample, StressConfig, run_seeds, write
 from gicv3.stress import run as run_one
+
+INTERRUPTED = 130
 
 
 def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None) -> int:
-    """Run one or several seeds, show how they go on, and write the report. Returns: the exit status."""
+    """Run one or several seeds, show how they go on, and write the report: after Ctrl-C, of what has been done.
+
+    Returns: the exit status.
+    """
     console = Console(highlight=False)
     if report is not None:
         report.open("a").close()  # better now than after hours
+    reports: list[Report] = []
+    interrupted = False
+
+    def done(report: Report) -> None:
+        reports.append(report)
+        console.print(str(report), soft_wrap=True)
+
     try:
-        reports = _many(console, config, seeds, jobs) if seeds > 1 else [_one(console, config, report)]
+        if seeds > 1:
+            run_seeds(config, range(config.seed, config.seed + seeds), jobs=jobs, done=done)
+        else:
+            _one(console, config, report, done)
     except BrokenExecutor as error:
         console.print(f"FAILED: a process died: {error}", soft_wrap=True)
         return 1
+    except KeyboardInterrupt:
+        interrupted = True
+        if seeds > 1:
+            console.print(f"INTERRUPTED: {len(reports)} of {seeds} seeds are done", soft_wrap=True)
     if report is not None:
         write(report, reports)
     failed = [report for report in reports if not report.ok]
@@ -32,10 +52,11 @@ def run(config: StressConfig, seeds: int, jobs: int | None, report: Path | None)
             + " --guest" * config.guest
         )
         console.print(f"again: gicv3 stress {options} --seed {failed[0].config.seed}", soft_wrap=True)
-    return 1 if failed else 0
+    return INTERRUPTED if interrupted else 1 if failed else 0
 
 
-def _one(console: Console, config: StressConfig, path: Path | None) -> Report:
+def _one(console: Console, config: StressConfig, path: Path | None, done: Callable[[Report], object]) -> None:
+    """Run one seed. Raises: KeyboardInterrupt, when `done` has the report so far."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(sample: Sample) -> None:
@@ -48,19 +69,13 @@ def _one(console: Console, config: StressConfig, path: Path | None) -> Report:
             assert report.failure is not None
             console.print(f"step {report.failure.step}: {report.failure.error}: shrinking it", soft_wrap=True)
 
-        report = run_one(config, show, failed)
-    console.print(str(report), soft_wrap=True)
-    return report
-
-
-def _many(console: Console, config: StressConfig, seeds: int, jobs: int | None) -> list[Report]:
-    first = config.seed
-    return run_seeds(
-        config,
-        range(first, first + seeds),
-        jobs=jobs,
-        done=lambda report: console.print(str(report), soft_wrap=True),
-    )
+        try:
+            report = run_one(config, show, failed)
+        except Interrupted as interrupted:
+            live.stop()
+            done(interrupted.report)
+            raise
+    done(report)
 
 
 def _line(config: StressConfig, sample: Sample) -> str:

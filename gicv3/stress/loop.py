@@ -12,7 +12,7 @@ from math import isqrt
 from pathlib import Path
 
 import gicv3
-from gicv3.stress.report import Failure, Report, Sample
+from gicv3.stress.report import Failure, Interrupted, Report, Sample
 from gicv3.stress.shrink import shrink
 from gicv3.stress.steps import Step, StressConfig, generate
 from gicv3.stress.world import World
@@ -28,7 +28,8 @@ def run(
 
     Parameters: `config`; `progress`, called with a sample at each check; `failed`, called with the report of a
     failure before it is shrunk, which takes as long as the run, and a million steps at most.
-    Returns: the report; it is `ok` when nothing was wrong. Raises: what the callbacks raise; with `guest`, ImportError.
+    Returns: the report; it is `ok` when nothing was wrong. Raises: `Interrupted`, a KeyboardInterrupt with the report
+    so far; what the callbacks raise; with `guest`, ImportError.
     """
     record = Recorder(config, progress)
     return _run_guests(config, record) if config.guest else _run_steps(config, record, failed)
@@ -61,10 +62,10 @@ class Recorder:
             self._progress(sample)
         return self._config.duration is not None and sample.seconds >= self._config.duration
 
-    def report(self, steps: int, cycles: int, failure: Failure | None = None) -> Report:
+    def report(self, steps: int, cycles: int, failure: Failure | None = None, *, interrupted: bool = False) -> Report:
         """The report of the run as it is."""
         versions = {"gicv3": gicv3.__version__, "python": platform.python_version(), "machine": platform.machine()}
-        return Report(self._config, tuple(self._samples), steps, cycles, failure, versions)
+        return Report(self._config, tuple(self._samples), steps, cycles, failure, interrupted, versions)
 
 
 def _run_steps(config: StressConfig, record: Recorder, failed: Callable[[Report], object] | None) -> Report:
@@ -76,22 +77,28 @@ def _run_steps(config: StressConfig, record: Recorder, failed: Callable[[Report]
     sample()
     checked, do = 0, world.do
     next_check = min(config.check_every, config.cycles)
-    for number, step in enumerate(generate(config)):
-        try:
-            do(step)
-            if world.operations < next_check:
-                continue
-            world.check()
-        except Exception as error:
-            sample()
-            if failed is not None:
-                failed(record.report(number + 1, world.cycles, _failure(number, error, (), config.max_cpus)))
-            return record.report(number + 1, world.cycles, _locate(config, checked, number, error))
-        checked = number + 1
-        # No cycle is done in less than an operation: the run is looked at before it can be over.
-        next_check = world.operations + max(1, min(config.check_every, config.cycles - world.cycles))
-        if sample() or world.cycles >= config.cycles:
-            return record.report(number + 1, world.cycles)
+    number, failure = -1, None
+    try:
+        for number, step in enumerate(generate(config)):
+            try:
+                do(step)
+                if world.operations < next_check:
+                    continue
+                world.check()
+            except Exception as error:
+                sample()
+                failure = _failure(number, error, (), config.max_cpus)
+                if failed is not None:
+                    failed(record.report(number + 1, world.cycles, failure))
+                return record.report(number + 1, world.cycles, _locate(config, checked, number, error))
+            checked = number + 1
+            # No cycle is done in less than an operation: the run is looked at before it can be over.
+            next_check = world.operations + max(1, min(config.check_every, config.cycles - world.cycles))
+            if sample() or world.cycles >= config.cycles:
+                return record.report(number + 1, world.cycles)
+    except KeyboardInterrupt:
+        sample()
+        raise Interrupted(record.report(number + 1, world.cycles, failure, interrupted=True)) from None
     raise AssertionError("steps never end")
 
 
@@ -109,6 +116,8 @@ def _run_guests(config: StressConfig, record: Recorder) -> Report:
                 demo.play()
             except Exception as error:
                 return record.report(guests + 1, cycles, _failure(guests, error, (), MAX_CPUS))
+            except KeyboardInterrupt:
+                raise Interrupted(record.report(guests, cycles, interrupted=True)) from None
             finally:
                 interrupts += demo.taken
         guests += 1

@@ -55,6 +55,8 @@ class Report:
     steps: int
     cycles: int
     failure: Failure | None = None
+    interrupted: bool = False
+    """Whether Ctrl-C ended it before its time."""
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -83,7 +85,7 @@ class Report:
         )
         failure = self.failure
         if failure is None:
-            return f"OK: {line}"
+            return f"{'INTERRUPTED' if self.interrupted else 'OK'}: {line}"
         text = f"FAILED: {line}\nat step {failure.step}: {failure.error}"
         if not failure.script:
             return text
@@ -99,6 +101,14 @@ class Report:
         if self.failure is not None:
             data["failure"]["script"] = [[step.action.value, step.slot, step.value] for step in self.failure.script]
         return json.dumps({"ok": self.ok, "rate": self.rate, "growth": self.growth, **data}, indent=2)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run: `report` is what the run had come to."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.report = report
 
 
 def write(path: str | PathLike[str], reports: Sequence[Report]) -> None:
