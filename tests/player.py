@@ -6,6 +6,7 @@ from typing import Any
 
 from gicv3 import GICv3
 from gicv3.registers import REGISTERS
+from tests.rig import SCR_EEL2
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "one_state": {"cpus": 4, "spis": 64},
@@ -118,9 +119,12 @@ class Player:
     def context(self) -> None:
         config, rng = self.gic.config, self.rng
         levels = [1, 1, 1, 0] + [2] * config.el2 + [3] * (2 * config.security)
+        pe, el, secure = self.pe(), rng.choice(levels), config.security and rng.random() < 0.4
+        scr = rng.choice([None, 1, rng.getrandbits(3), SCR_EEL2 | rng.getrandbits(3)])
+        if el == 2 and secure and scr is not None:
+            scr |= SCR_EEL2
         self.gic.set_context(
-            self.pe(), el=rng.choice(levels), secure=config.security and rng.random() < 0.4,
-            scr_el3=rng.choice([None, 1, rng.getrandbits(3), 0x40000 | rng.getrandbits(3)]),
+            pe, el=el, secure=secure, scr_el3=scr,
             hcr_el2=rng.choice([None, 0, 0, 8, 16, 24]), nmi_enabled=rng.random() < 0.5,
         )
 
