@@ -169,14 +169,11 @@ cdef class Gic:
             frame_write(self.s, frame, index, offset, value, size, secure)
 
     cdef uint64_t c_sysreg_read(self, uint32_t pe, uint32_t encoding) noexcept nogil:
-        cdef u64 value = 0
-        if pe < self.s.num_pe:
-            sysreg_access(self.s, pe, encoding, &value, False)
-        return value
+        return sysreg_read(self.s, pe, encoding) if pe < self.s.num_pe else 0
 
     cdef void c_sysreg_write(self, uint32_t pe, uint32_t encoding, uint64_t value) noexcept nogil:
         if pe < self.s.num_pe:
-            sysreg_access(self.s, pe, encoding, &value, True)
+            sysreg_write(self.s, pe, encoding, value)
 
     cdef uint32_t c_sysreg_access(self, uint32_t pe, uint32_t encoding, uint64_t *value, bint write) noexcept nogil:
         if pe >= self.s.num_pe:

@@ -209,6 +209,15 @@ def test_one_value_stands_for_every_element() -> None:
     assert rig.gic.batch.ack_eoi(numpy.arange(4)).tolist() == [20] * 4
 
 
+@pytest.mark.parametrize("level", [False, True])
+def test_a_latched_interrupt_is_pending_again_after_its_end_only_if_its_level_is_high(level: bool) -> None:
+    rig = ready()
+    rig.gic.set_ppi(0, 20, level)
+    rig.gic.redist[0]["GICR_ISPENDR0"] = 1 << 20
+    assert rig.gic.batch.ack_eoi([0]).tolist() == [20]
+    assert rig.gic.lines[0] == level
+
+
 def test_spis_need_no_pe() -> None:
     rig = ready()
     rig.gic.batch.set_lines([40, 41], None, 1)

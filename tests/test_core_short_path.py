@@ -29,6 +29,11 @@ class Both:
         assert short == general, (name, args)
         return short
 
+    def ack_eoi(self, pe):
+        short, general = (gic.batch.ack_eoi([pe]).tolist() for gic in self.gics)
+        assert short == general, pe
+        return short[0] < 1020
+
     def compare(self):
         short, general = self.gics
         assert list(short.lines) == list(general.lines)
@@ -81,6 +86,8 @@ def operate(both, rng, active, saved, security):
         both("pulse_spi", rng.choice(SPIS))
     elif kind < 38:
         both("sysreg_write", pe, "ICC_SGI1R_EL1", rng.getrandbits(4) << 24 | rng.choice((1 << 40, rng.getrandbits(4))))
+    elif kind < 43:
+        return both.ack_eoi(pe)
     elif kind < 58:
         intid = both("sysreg_read", pe, "ICC_IAR1_EL1" if rng.random() < 0.9 else "ICC_IAR0_EL1")
         if intid < 1020:

@@ -202,7 +202,19 @@ cdef inline void plain_end(GicState *s, u32 pe, PeState *p, u32 intid) noexcept 
 
 
 cdef inline u32 plain_take(GicState *s, u32 pe, PeState *p) noexcept nogil:
-    cdef u32 intid = plain_iar1(s, pe, p)
+    cdef u32 intid = p.hpp
+    cdef u32 bit = <u32>1 << (intid & 31)
+    cdef u32 left = (p.w0.latch & ~bit) | (p.w0.line & ~p.w0.edge)
+    # Nothing is active, and a private interrupt is pending, no longer and nothing else afterwards: its active state and
+    # priority would only come and go.
+    if likely(pe_ready(s, p) and p.lines & LINE_IRQ and p.running == PRIO_IDLE and intid < NUM_PRIVATE
+              and not left & p.w0.gate & ~p.w0.active and not pe_has_spi(p)):
+        p.w0.latch &= ~bit
+        stat_acked(s, p, intid >> 4)
+        pe_choose_none(p)
+        pe_show_marked(p, 0)
+        return intid
+    intid = plain_iar1(s, pe, p)
     plain_end(s, pe, p, intid)
     return intid
 

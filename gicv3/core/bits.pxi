@@ -7,6 +7,7 @@ cdef extern from *:
     static inline unsigned gic_top64(uint64_t x) { return 63u - (unsigned)__builtin_clzll(x); }
     static inline uint64_t gic_bswap64(uint64_t x) { return __builtin_bswap64(x); }
     #define gic_prefetch(place) __builtin_prefetch(place, 1)
+    static inline uint16_t gic_load16(const void *place) { uint16_t x; __builtin_memcpy(&x, place, 2); return x; }
     static inline unsigned gic_count64(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
     #define KEY_NONE UINT64_MAX                 /* worse than the key of any candidate */
     #define NMI_FLAG (UINT64_C(1) << 63)        /* ICC_AP1R0.NMI, ICC_RPR.NMI */
@@ -21,6 +22,7 @@ cdef extern from *:
     u32 gic_ctz64(u64 x) noexcept nogil      # x must not be 0
     u64 gic_bswap64(u64 x) noexcept nogil
     void gic_prefetch(const void *place) noexcept nogil
+    u16 gic_load16(const void *place) noexcept nogil
     u32 gic_top64(u64 x) noexcept nogil      # number of the highest bit; x must not be 0
     u32 gic_count64(u64 x) noexcept nogil
 

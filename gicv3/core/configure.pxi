@@ -91,7 +91,7 @@ cdef int gic_configure(Gic gic, config) except -1:
         raise MemoryError
     configure_map(s, config)
     configure_pes(s, config)
-    s.marks_wanted = MARK_POLL
+    marks_configure(s, MARK_POLL)
     plain_configure(s)
     gic_reset(s)
     return 0

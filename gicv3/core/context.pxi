@@ -140,6 +140,20 @@ cdef void plain_configure(GicState *s) noexcept nogil:
     s.plain_spis = s.trace == NULL and not s.features & (FEAT_ONE_OF_N | FEAT_NMI)
 
 
+cdef void marks_configure(GicState *s, u8 marks_wanted) noexcept nogil:
+    """Which marks a PE has that is on every drain list in use."""
+    cdef u8[2] mask = [PE_PLAIN | PE_HAS_LPI, marks_wanted]
+    cdef u8[2] wanted = [PE_PLAIN, marks_wanted]
+    s.marks_wanted = marks_wanted
+    s.ready_mask = gic_load16(&mask[0])
+    s.ready = gic_load16(&wanted[0])
+
+
+cdef inline bint pe_ready(GicState *s, const PeState *p) noexcept nogil:
+    """A plain PE without an enabled pending LPI, on every drain list in use: in one comparison."""
+    return gic_load16(&p.flags) & s.ready_mask == s.ready
+
+
 cdef void pe_plain(GicState *s, PeState *p) noexcept nogil:
     """PE_PLAIN: awake, accessible, Non-secure EL1 or EL2 without traps, Group 1 enabled and open, EOImode 0, one word
     of active priorities, and a GIC without extended ranges, NMIs, strict mode, `apr_rule` "bpr" or measured latencies:

@@ -270,6 +270,22 @@ cdef void sgi_pend(GicState *s, u32 pe, u32 sgi, bint secure, u32 reg) noexcept 
     private_pended(s, pe, p, sgi)
 
 
+cdef inline bint sgi_reaches_idle(GicState *s, PeState *p, u32 sgi, u32 bit) noexcept nogil:
+    """sgi_pend() of an enabled SGI in Group 1 that an idle plain PE takes at once; False when it is not that simple."""
+    cdef u32 prio = p.prio[sgi]
+    if (not pe_ready(s, p) or p.running != PRIO_IDLE or p.lines
+            or (p.w0.latch | p.w0.active | ~(p.w0.gate & p.w0.group)) & bit
+            or prio >= p.pmr or prio >= p.hpp_prio):     # masked, or behind one that is
+        return False
+    p.w0.latch |= bit
+    stat_raised_plain(s, p, STAT_SGI)
+    p.hpp = sgi
+    p.hpp_prio = <u8>prio
+    p.hpp_group = G1NS
+    pe_show_marked(p, LINE_IRQ)
+    return True
+
+
 cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     """A write of ICC_SGI0R, ICC_SGI1R or ICC_ASGI1R: a target list inside one cluster, or all accessible others."""
     cdef bint secure = pe_secure(s, &s.pe[pe])
@@ -278,6 +294,7 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
     cdef u32 affinity, target, word
     cdef u64 bits
     cdef PeState *p
+    cdef PeState *first
     cdef bint forwarded = reg == SGI1R and not secure    # by every PE for which it is in Non-secure Group 1
     trace_event(s, TRACE_SGI, pe, sgi, value)
     upstream_wait(s, pe)
@@ -286,15 +303,12 @@ cdef void sgi_send(GicState *s, u32 pe, u64 value, u32 reg) noexcept nogil:
             bits = s.accessible[word]
             if word == pe >> 6:
                 bits &= ~(<u64>1 << (pe & 63))
+            first = &s.pe[word * 64]
             while bits:
-                target = word * 64 + gic_ctz64(bits)
+                p = first + gic_ctz64(bits)
                 bits &= bits - 1
-                p = &s.pe[target]
-                if unlikely(not forwarded or not plain_raise(s, target, p, sgi, <u32>1 << sgi)):
-                    sgi_pend(s, target, sgi, secure, reg)
-                    continue
-                p.w0.latch |= <u32>1 << sgi
-                stat_raised(s, p, target, sgi, STAT_SGI)
+                if unlikely(not forwarded or not sgi_reaches_idle(s, p, sgi, <u32>1 << sgi)):
+                    sgi_pend(s, <u32>(p - s.pe), sgi, secure, reg)
         return
     affinity = <u32>(value >> 24 & 0xFF000000U) | <u32>(value >> 16 & 0xFF0000) | <u32>(value >> 8 & 0xFF00)
     if s.features & FEAT_RSS:

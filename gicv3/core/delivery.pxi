@@ -1,5 +1,5 @@
 # THE hot path: who is the highest priority pending interrupt of a PE, and what do its output lines show.
-# pe_show() is the only writer of an output line.
+# pe_show() and its short form are the only writers of an output line.
 
 # --- queues of waiting SPIs: (PE, group) -> level -> lowest INTID, every step O(1) --------------------------------
 
@@ -262,12 +262,17 @@ cdef void pe_mark(GicState *s, u32 pe) noexcept nogil:
 
 
 cdef inline void pe_show(GicState *s, u32 pe, PeState *p, u8 lines) noexcept nogil:
-    """Set a PE's output lines. The only writer of an output line."""
+    """Set a PE's output lines."""
     if lines == p.lines:
         return
     p.lines = lines
     if unlikely(s.marks_wanted & ~p.marks):
         pe_mark(s, pe)
+
+
+cdef inline void pe_show_marked(PeState *p, u8 lines) noexcept nogil:
+    """pe_show() of a PE that has all marks wanted: see pe_ready()."""
+    p.lines = lines
 
 
 cdef inline void pe_put_back(PeState *p, const PeState *record, u8 marks_of_now) noexcept nogil:

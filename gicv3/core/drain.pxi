@@ -23,9 +23,10 @@ cdef struct Changes:             # in order; `few` holds them unless they are ma
 cdef void notify_from_now(Gic gic) noexcept nogil:
     """The callbacks were set anew: changes count from now on. Under the lock."""
     cdef u32 pe
-    gic.s.marks_wanted = gic.s.marks_wanted & MARK_TRACE | MARK_POLL
+    cdef u8 marks = gic.s.marks_wanted & MARK_TRACE | MARK_POLL
     if gic._on_line is not None or gic.lines_callback != NULL:
-        gic.s.marks_wanted |= MARK_NOTIFY
+        marks |= MARK_NOTIFY
+    marks_configure(gic.s, marks)
     for pe in range(gic.s.num_pe):
         gic.notified[pe] = gic.s.pe[pe].lines
 

@@ -282,3 +282,28 @@ cdef inline u32 sysreg_access(GicState *s, u32 pe, u32 encoding, u64 *value, bin
     if encoding == ENC_EOIR1 and write:
         return sysreg_eoir1(s, pe, value[0])
     return sysreg_access_any(s, pe, encoding, value, write)
+
+
+cdef u64 sysreg_read_any(GicState *s, u32 pe, u32 encoding) noexcept nogil:
+    cdef u64 value = 0
+    sysreg_access_any(s, pe, encoding, &value, False)
+    return value
+
+
+cdef inline u64 sysreg_read(GicState *s, u32 pe, u32 encoding) noexcept nogil:
+    """sysreg_access() that reads; 0 where there is no value."""
+    cdef PeState *p = &s.pe[pe]
+    if encoding != ENC_IAR1 or not p.flags & PE_PLAIN:
+        return sysreg_read_any(s, pe, encoding)
+    return plain_iar1(s, pe, p)
+
+
+cdef void sysreg_write_any(GicState *s, u32 pe, u32 encoding, u64 value) noexcept nogil:
+    sysreg_access_any(s, pe, encoding, &value, True)
+
+
+cdef inline void sysreg_write(GicState *s, u32 pe, u32 encoding, u64 value) noexcept nogil:
+    """sysreg_access() that writes."""
+    cdef PeState *p = &s.pe[pe]
+    if encoding != ENC_EOIR1 or not p.flags & PE_PLAIN or not plain_eoir1(s, pe, p, <u32>(value & EOIR1_MASK)):
+        sysreg_write_any(s, pe, encoding, value)

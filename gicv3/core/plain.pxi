@@ -20,18 +20,12 @@ cdef void plain_take_lpi(GicState *s, u32 pe) noexcept nogil:
     lpi_take(s, pe)
 
 
-cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
-    """ICC_IAR1: for a plain PE the IRQ line says that Group 1 has something to take."""
+cdef inline u32 plain_accept(GicState *s, u32 pe, PeState *p) noexcept nogil:
+    """Take what the IRQ line of a plain PE showed."""
     cdef u32 intid = p.hpp
-    cdef u32 prio = p.hpp_prio
     cdef u32 bit
-    if not p.lines & LINE_IRQ:
-        s.stats[pe].spurious += 1
-        return INTID_NONE
-    if unlikely(p.running != PRIO_IDLE):
-        stat_preempted(s, pe, intid)
-    p.running = <u8>prio
-    p.ap0[G1NS] |= <u32>1 << (prio >> s.level_shift)     # one word of active priorities has a bit for each
+    p.ap0[G1NS] |= <u32>1 << (p.hpp_prio >> s.level_shift)       # one word of active priorities has a bit for each
+    p.running = p.hpp_prio
     if intid < NUM_PRIVATE:
         bit = <u32>1 << intid
         p.w0.latch &= ~bit
@@ -46,8 +40,26 @@ cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
         pe_choose(s, p)
     else:
         pe_choose_none(p)
-    pe_show(s, pe, p, 0)         # what is left is not above what was best, so it cannot preempt
     return intid
+
+
+cdef u32 plain_iar1_any(GicState *s, u32 pe, PeState *p) noexcept nogil:
+    """ICC_IAR1: for a plain PE the IRQ line says that Group 1 has something to take."""
+    if not p.lines & LINE_IRQ:
+        s.stats[pe].spurious += 1
+        return INTID_NONE
+    if p.running != PRIO_IDLE:
+        stat_preempted(s, pe, p.hpp)
+    pe_show(s, pe, p, 0)         # what is left will not be above what was best, so it cannot preempt
+    return plain_accept(s, pe, p)
+
+
+cdef inline u32 plain_iar1(GicState *s, u32 pe, PeState *p) noexcept nogil:
+    """plain_iar1_any(), shorter while nothing is active."""
+    if unlikely(not pe_ready(s, p) or not p.lines & LINE_IRQ or p.running != PRIO_IDLE):
+        return plain_iar1_any(s, pe, p)
+    pe_show_marked(p, 0)
+    return plain_accept(s, pe, p)
 
 
 cdef inline void plain_drop(GicState *s, PeState *p) noexcept nogil:

@@ -5,9 +5,8 @@ cdef void trace_switch(GicState *s, Trace *trace) noexcept nogil:
     cdef u32 pe
     s.trace = trace
     plain_configure(s)
-    s.marks_wanted &= <u8>~MARK_TRACE
+    marks_configure(s, s.marks_wanted & <u8>~MARK_TRACE | (MARK_TRACE if trace != NULL else 0))
     if trace != NULL:
-        s.marks_wanted |= MARK_TRACE
         trace_know_spis(s)
     for pe in range(s.num_pe):
         pe_plain(s, &s.pe[pe])

@@ -16,24 +16,23 @@ cdef struct PeState:             # two cache lines: all that raise, acknowledge 
     u8 hpp_prio
     u8 hpp_group
     u8 hpp_nmi
-    u8 lines
-    u16 spi_q[3]                 # per group, SPIs waiting for this PE: 0, SPI_ALONE | slot, or a queue
     u8 pmr
     u8 running                   # running group priority
-    u8 flags
-    u8 fiq_groups                # groups that this PE's context receives as FIQ
+    u8 lines
+    u8 flags                     # and marks: also read as one, see pe_ready()
+    u8 marks
+    u8 prio[32]                  # SGIs 0..11 are in the first line: a broadcast touches one line for each PE
+    u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
+    u32 acked[3]                 # as `raised`
+    u16 spi_q[3]                 # per group, SPIs waiting for this PE: 0, SPI_ALONE | slot, or a queue
     u8 igrpen                    # ICC_IGRPEN: one bit a group
     u8 open_groups               # groups that may be chosen: see pe_gates()
     u8 preempt_mask[3]           # group-priority mask of a pending interrupt, by group
-    u8 marks
-    # second line: of it a raise changes nothing, so that a broadcast writes one line for each PE
-    u32 ap0[3]                   # active priorities, word 0 of AP0R, AP1R Secure, AP1R Non-secure
-    u32 acked[3]                 # as `raised`
+    u8 fiq_groups                # groups that this PE's context receives as FIQ
     u8 el                        # context given by the embedder, see also PeCold
     u8 secure
     u8 eoimode                   # bit 0 Secure EL1, bit 1 Non-secure EL1, bit 2 EL3
     u8 access[5]                 # result of an access by trap class: ACCESS_*
-    u8 prio[32]
 
 cdef struct PeCold:
     PrivateHot wx[2]             # EPPI words
@@ -282,6 +281,8 @@ cdef struct GicState:
     u8 plain_possible            # neither configuration nor an observer rules PE_PLAIN out: plain_configure()
     u8 plain_spis                # no SPI can be 1-of-N or an NMI
     u8 marks_wanted              # marks of a PE that is on every drain list in use
+    u16 ready_mask               # what pe_ready() looks at in a PE's flags and marks, and what it has to be
+    u16 ready
     u32 settle_steps
     Trace *trace                 # NULL: off
     PeState *pe                  # num_pe

@@ -57,6 +57,13 @@ cdef inline void stat_raised(GicState *s, PeState *p, u32 pe, u32 slot, u32 kind
         stat_raised_rare(s, pe, slot, kind)
 
 
+cdef inline void stat_raised_plain(GicState *s, PeState *p, u32 kind) noexcept nogil:
+    """stat_raised() for a plain PE."""
+    p.raised[kind] += 1
+    if unlikely(p.raised[kind] == 0):
+        s.stats[p - s.pe].raised[kind] += <u64>1 << 32
+
+
 cdef void stat_raised_spi(GicState *s, u32 slot) noexcept nogil:
     """An SPI has become pending: counted for the PE that it waits for, or would if it were enabled, if there is one."""
     cdef u32 pe = s.spi[slot].queued_pe
