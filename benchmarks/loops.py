@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gicv3 import bench
 
 from . import subjects
-from .subjects import BatchCycle, gathered, gic_plug, machine_plug, pair, python_cycle
+from .subjects import BatchCycle, BatchTake, gathered, gic_plug, machine_plug, pair, python_cycle
 
 CYCLES = 500
 """Plug cycles of one sample."""
@@ -108,14 +108,25 @@ def lookup(n_pe: int, how: str) -> Loop:
     return Loop(lambda seed: subject.lookup(how, count, seed), count)
 
 
+def broadcast_rounds(n_pe: int) -> int:
+    """Broadcasts of one sample, of which the median counts."""
+    return max(1, 80_000 // n_pe)
+
+
 def broadcast(n_pe: int, floor: bool) -> tuple[Loop, Loop]:
     """One SGI to all other PEs: sending it, and taking it; one operation is one target."""
     subject = pair(n_pe)
-    rounds = max(1, 20_000 // n_pe)
+    rounds = broadcast_rounds(n_pe)
     return (
         Loop(lambda seed: subject.broadcast(floor, rounds)[0], n_pe - 1),
         Loop(lambda seed: subject.broadcast(floor, rounds)[1], n_pe - 1),
     )
+
+
+def take_by_batch(n_pe: int) -> Loop:
+    """Taking one SGI on all other PEs by one call of `GICv3.batch.ack_eoi`; one operation is one target."""
+    subject = BatchTake(pair(n_pe))
+    return Loop(lambda seed: subject.run(broadcast_rounds(n_pe)), n_pe - 1)
 
 
 def plug_gic(n_pe: int) -> Loop:
