@@ -1,17 +1,23 @@
-"""The examples with a guest do what they say."""
+"""The examples with a guest, and the guest of docs/unicorn.md, do what they say."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import required
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
+from gicv3.unicorn import Stop
+
 pytestmark = pytest.mark.guest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+DOCUMENT = (ROOT / "docs" / "unicorn.md").read_text(encoding="utf-8")
 
 
 def run(name: str) -> list[str]:
@@ -39,3 +45,23 @@ def test_machine_with_a_plugged_vcpu() -> None:
     assert all(int(re.findall(r"(\d+) interrupts", line)[0]) > 50 for line in cpus[:3])
     for words in ("cpu 1 online", "cpu 2 online", "hello", "off"):
         assert words in said
+
+
+def test_guest_of_the_document_is_built_and_run_as_it_says(tmp_path: Path) -> None:
+    required.tool("aarch64-linux-gnu-as")
+    for module in ("typer", "elftools"):
+        pytest.importorskip(module, exc_type=ImportError)
+    block = r"^```asm\n(.*?)^```$.*?prints `01`:\n\n(.*?)\n\n"
+    program, commands = re.findall(block, DOCUMENT, re.DOTALL | re.MULTILINE)[0]
+    (tmp_path / "g.S").write_text(program)
+    *build, run = map(shlex.split, commands.splitlines())
+    for command in build:
+        subprocess.run(command, cwd=tmp_path, check=True)
+    assert run[0] == "gicv3"
+    main = [sys.executable, "-c", "from gicv3.cli import main; main()"]
+    result = subprocess.run([*main, *run[1:]], cwd=tmp_path, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"01", b"")
+
+
+def test_document_tells_every_end_of_a_run() -> None:
+    assert [stop.name for stop in Stop if f"\n| `Stop.{stop.name}` | " not in DOCUMENT] == []
