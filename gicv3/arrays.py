@@ -12,6 +12,7 @@ from gicv3._core import (
     RECORD_SIZES,
     counter_bytes,
     latency_bins,
+    latency_set_time,
     latency_start,
     latency_stop,
     latency_time,
@@ -181,7 +182,7 @@ class Latency:
 
     @now.setter
     def now(self, now: int) -> None:
-        _started(latency_time(self._gic, now))
+        _started(latency_set_time(self._gic, now))
 
     @property
     def histogram(self) -> npt.NDArray[numpy.uint64]:

@@ -127,6 +127,13 @@ def test_a_clock_that_goes_back_counts_as_no_time() -> None:
     assert rig.gic.latency.histogram[PPI, 0] == 1
 
 
+def test_no_time_is_refused() -> None:
+    rig = ready()
+    rig.gic.latency.start()
+    with pytest.raises(TypeError, match=r"^now must be an integer, got None$"):
+        rig.gic.latency.now = None  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize("now", [-1, (1 << 64) - 1])
 def test_a_time_out_of_range_is_refused(now: int) -> None:
     rig = ready()

@@ -153,18 +153,25 @@ cdef void latency_replace(Gic gic, Latency *latency) noexcept:
     latency_free(before)
 
 
-def latency_time(Gic gic not None, now=None):
-    """The time that raises and acknowledges happen at; None while nothing is measured. Sets it first, if given."""
-    cdef u64 value = 0
+def latency_time(Gic gic not None):
+    """The time that raises and acknowledges happen at; None while nothing is measured."""
+    cdef u64 now = 0
     cdef bint measured
-    if now is not None:
-        value = arg_unsigned(now, UINT64_MAX - 1, "now")
     with gic.mutex:
         measured = gic.s.latency != NULL
-        if measured and now is not None:
+        if measured:
+            now = gic.s.latency.now
+    return now if measured else None
+
+
+def latency_set_time(Gic gic not None, now):
+    """Set that time, and return it; None while nothing is measured."""
+    cdef u64 value = arg_unsigned(now, UINT64_MAX - 1, "now")
+    cdef bint measured
+    with gic.mutex:
+        measured = gic.s.latency != NULL
+        if measured:
             gic.s.latency.now = value
-        elif measured:
-            value = gic.s.latency.now
     return value if measured else None
 
 
