@@ -1,6 +1,7 @@
 """Arrays over the state: live, read-only, and alive with the GIC."""
 
 import gc
+import hashlib
 import weakref
 from collections.abc import Callable
 
@@ -57,6 +58,15 @@ def test_arrays_keep_the_gic_alive_and_nothing_else_does(name: str) -> None:
 @pytest.mark.parametrize("name", RECORDS)
 def test_arrays_cost_no_copy(rig: Rig, name: str) -> None:
     assert numpy.shares_memory(getattr(rig.gic.arrays, name), getattr(rig.gic.arrays, name))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_cannot_be_told_of_strides_is_refused(rig: Rig, name: str) -> None:
+    memory = getattr(rig.gic.arrays, name)
+    while not isinstance(memory, memoryview):
+        memory = memory.base
+    with pytest.raises(BufferError, match="strides"):
+        hashlib.sha256(memory.obj)
 
 
 def test_arrays_are_live(rig: Rig) -> None:

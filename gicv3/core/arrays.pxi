@@ -12,6 +12,8 @@ cdef class _Memory:
     def __getbuffer__(self, Py_buffer *view, int flags):
         if flags & PyBUF_WRITABLE:
             raise BufferError("the state of a GIC is read-only")
+        if flags & (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) != PyBUF_STRIDES:
+            raise BufferError("records of a GIC are only given to who takes them with their strides")
         view.obj = self
         view.buf = self.first
         view.len = self.shape[0] * self.shape[1]
