@@ -151,7 +151,7 @@ class Latency:
 
     The GIC knows no clock: `now` is whatever the embedder sets it to, in its own unit. What happens between two
     settings happens at one time. While it is on, acknowledges take a longer path through the core, and its tables take
-    8 bytes for each interrupt that can pend: see `GICv3.memory_use`.
+    8 bytes for each interrupt that can pend, 16 for an LPI: see `GICv3.memory_use`.
 
     Thread safety: as for every method of a GIC.
     """
@@ -191,7 +191,8 @@ class Latency:
         Bin 0 counts waits of 0, bin n those of 2**(n-1) .. 2**n-1. An interrupt counts from when it became pending, by
         whatever counts as `raised` in `GICv3.statistics`. Left out is what is pending without that: a level that is
         still high at its EOI, and what pends after `reset`, `rewind`, `load` or a vCPU's return (`restore_pe`), which
-        keep the histogram and `now`.
+        keep the histogram and `now`. Of an LPI that is pending at several PEs only the wait where it was raised last
+        counts.
 
         Raises
         ------

@@ -83,7 +83,7 @@ cdef void latency_free(Latency *latency) noexcept nogil:
     if latency != NULL:
         free(latency.private_since)
         free(latency.shared_since)
-        free(latency.lpi_since)
+        free(latency.lpi)
         free(latency)
 
 

@@ -135,8 +135,8 @@ def latency_start(Gic gic not None):
     fresh.private_since = <u64 *>calloc(<size_t>gic.s.num_pe * PRIVATE_SLOTS, sizeof(u64))
     fresh.shared_since = <u64 *>calloc(SHARED_SLOTS, sizeof(u64))
     if gic.s.lpi != NULL:
-        fresh.lpi_since = <u64 *>calloc(<size_t>1 << gic.s.id_bits, sizeof(u64))
-    if fresh.private_since == NULL or fresh.shared_since == NULL or (gic.s.lpi != NULL and fresh.lpi_since == NULL):
+        fresh.lpi = <LpiRaise *>calloc(<size_t>1 << gic.s.id_bits, sizeof(LpiRaise))
+    if fresh.private_since == NULL or fresh.shared_since == NULL or (gic.s.lpi != NULL and fresh.lpi == NULL):
         latency_free(fresh)
         raise MemoryError
     latency_replace(gic, fresh)

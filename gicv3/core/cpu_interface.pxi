@@ -34,7 +34,7 @@ cdef void icc_activate(GicState *s, PeState *p, u32 pe) noexcept nogil:
     if intid >= FIRST_LPI:
         lpi_take(s, pe)
         if s.latency != NULL:
-            latency_until(s, STAT_LPI, &s.latency.lpi_since[intid])
+            latency_until_lpi(s, pe, intid)
         pe_update(s, pe)
         return
     slot = shared_slot(s, intid)

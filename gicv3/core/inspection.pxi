@@ -53,5 +53,7 @@ cdef dict memory_use_of(GicState *s):
         fixed += s.num_its * sizeof(Its) + CACHE_PLACES * sizeof(ItsEntry) + WAITING_MSIS * sizeof(WaitingMsi)
     if s.latency != NULL:
         per_pe += s.num_pe * PRIVATE_SLOTS * sizeof(u64)
-        fixed += sizeof(Latency) + (SHARED_SLOTS + (<size_t>1 << s.id_bits if s.lpi != NULL else 0)) * sizeof(u64)
+        fixed += sizeof(Latency) + SHARED_SLOTS * sizeof(u64)
+        if s.lpi != NULL:
+            fixed += sizeof(LpiRaise) << s.id_bits
     return {"per_pe": per_pe / s.num_pe, "fixed": fixed}

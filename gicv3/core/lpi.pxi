@@ -166,7 +166,8 @@ cdef inline void lpi_pend(GicState *s, u32 pe, u32 intid) noexcept nogil:
     lp.pending += 1
     s.stats[pe].raised[STAT_LPI] += 1
     if unlikely(s.latency != NULL):
-        s.latency.lpi_since[intid] = s.latency.now + 1
+        s.latency.lpi[intid].since = s.latency.now + 1
+        s.latency.lpi[intid].pe = pe
     if unlikely(lpi_level(s, lp, intid, &level) != MEM_OK):
         lpi_want(s, pe, intid, intid + 1)
         return

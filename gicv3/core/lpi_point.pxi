@@ -187,7 +187,7 @@ cdef void lpi_point_return(GicState *s, const char *at, u64 **fresh) noexcept no
             at += sizeof(u32)
             s.lpi[pe].pend[intid >> 6] |= <u64>1 << (intid & 63)
             if s.latency != NULL:        # see latency_forget(), which would have to touch all of a large table
-                s.latency.lpi_since[intid] = 0
+                s.latency.lpi[intid].since = 0
     s.lpi_table = head.table
     s.lpi_discarded = head.discarded
     s.lpi_lost = head.lost

@@ -63,11 +63,15 @@ cdef struct PeStats:             # SGI, PPI, SPI, LPI: see stats.pxi
     u64 dropped[4]
     u64 spurious
 
+cdef struct LpiRaise:
+    u64 since                    # 1 + when the LPI was raised last, or 0
+    u32 pe                       # where it was
+
 cdef struct Latency:
     u64 now                      # the embedder's time
     u64 *private_since           # 1 + when a pending interrupt was raised, or 0: PRIVATE_SLOTS a PE
     u64 *shared_since
-    u64 *lpi_since               # by INTID, 1 << id_bits of them; NULL without LPIs
+    LpiRaise *lpi                # by INTID, 1 << id_bits of them; NULL without LPIs
     u64 bins[4][65]
 
 cdef struct SharedWord:          # 32 SPIs

@@ -28,6 +28,12 @@ cdef void latency_until(GicState *s, u32 kind, u64 *since) noexcept nogil:
     since[0] = 0
 
 
+cdef void latency_until_lpi(GicState *s, u32 pe, u32 intid) noexcept nogil:
+    """An LPI may be pending at several PEs; the wait at the one where it was raised last is known."""
+    if s.latency.lpi[intid].pe == pe:
+        latency_until(s, STAT_LPI, &s.latency.lpi[intid].since)
+
+
 cdef void latency_forget(GicState *s) noexcept nogil:
     """What is pending now became so by another way than a raise: it is left out, as what was pending at the start."""
     if s.latency != NULL:
