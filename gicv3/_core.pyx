@@ -107,6 +107,7 @@ cdef class Gic:
         self.s = <GicState *>zalloc(sizeof(GicState))
         if self.s == NULL:
             raise MemoryError
+        state_hold(self.s)
         self.config = config
         self._cpus = [None] * config.num_pe
         self._buffers = {}
@@ -115,8 +116,7 @@ cdef class Gic:
 
     def __dealloc__(self):
         if self.s != NULL:
-            state_free(self.s)
-            free(self.s)
+            state_release(self.s)
         free(self.notified)
 
     # --- public C API ---------------------------------------------------------------------------------------------
@@ -291,8 +291,8 @@ cdef class Gic:
 
     @property
     def lines(self):
-        """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, keeps the GIC alive."""
-        return memory_array(self, &self.s.pe[0].lines, self.s.num_pe, 1, sizeof(PeState))
+        """Read-only uint8 view of all PEs' output lines, one byte of `Line` bits a PE; live, and outlives the GIC."""
+        return memory_array(self.s, &self.s.pe[0].lines, self.s.num_pe, 1, sizeof(PeState))
 
     def line(self, pe):
         """Output lines of one PE as an int of `Line` bits.

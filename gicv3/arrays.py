@@ -49,9 +49,10 @@ def _records(gic: GICv3, name: str) -> Records:
 class Arrays:
     """Read-only NumPy arrays over the state itself: `gic.arrays`.
 
-    Each is live: it shows what the state is when it is looked at, costs no copy, refuses writes, and keeps the GIC
-    alive. Fields of structured arrays go by name, as in ``gic.arrays.pe["pmr"]``; record sizes and offsets are no
-    promise. Bit n of a word of 32 stands for the interrupt n of its 32.
+    Each is live: it shows what the state is when it is looked at, costs no copy, and refuses writes. It does not keep
+    the GIC, but all the memory of its state: what it shows when the GIC is gone is the last state. Fields of structured
+    arrays go by name, as in ``gic.arrays.pe["pmr"]``; record sizes and offsets are no promise. Bit n of a word of 32
+    stands for the interrupt n of its 32.
 
     Thread safety: looking takes no lock, so while another thread works on the GIC, fields of one PE may be of
     different moments.

@@ -118,3 +118,15 @@ cdef void state_free(GicState *s) noexcept nogil:
         free(s.one_of_n[i].summary)
     free(s.queue)
     free(s.bucket)
+
+
+cdef void state_hold(GicState *s) noexcept nogil:
+    """One more has it: see state_release()."""
+    gic_add32(&s.holders, 1)
+
+
+cdef void state_release(GicState *s) noexcept nogil:
+    """One of those that have it goes; the last one frees it."""
+    if gic_add32(&s.holders, -1) == 0:
+        state_free(s)
+        free(s)

@@ -2,9 +2,13 @@
 
 @cython.final
 cdef class _Memory:
-    """Read-only bytes of records of a GIC, which it keeps alive: (records, size), or (records,) of one byte each."""
+    """Read-only bytes of records of a GIC: (records, size), or (records,) of one byte each.
 
-    cdef Gic gic
+    It keeps the state, not the GIC: NumPy's arrays are not seen by the garbage collector, so a GIC whose `on_line` has
+    one would never be collected.
+    """
+
+    cdef GicState *s
     cdef void *first
     cdef Py_ssize_t[2] shape
     cdef Py_ssize_t[2] stride
@@ -26,10 +30,15 @@ cdef class _Memory:
         view.suboffsets = NULL
         view.internal = NULL
 
+    def __dealloc__(self):
+        if self.s != NULL:
+            state_release(self.s)
 
-cdef memory_array(Gic gic, void *first, Py_ssize_t records, Py_ssize_t size, Py_ssize_t stride):
+
+cdef memory_array(GicState *s, void *first, Py_ssize_t records, Py_ssize_t size, Py_ssize_t stride):
     cdef _Memory memory = _Memory.__new__(_Memory)
-    memory.gic = gic
+    state_hold(s)
+    memory.s = s
     memory.first = first
     memory.shape = [records, size]
     memory.stride = [stride, 1]
@@ -40,15 +49,15 @@ def record_bytes(Gic gic not None, str name):
     """The records of a name in RECORD_FIELDS, as bytes: (records, size of one)."""
     cdef GicState *s = gic.s
     if name == "pe":
-        return memory_array(gic, s.pe, s.num_pe, sizeof(PeState), sizeof(PeState))
+        return memory_array(s, s.pe, s.num_pe, sizeof(PeState), sizeof(PeState))
     if name == "redist":
-        return memory_array(gic, s.cold, s.num_pe, sizeof(PeCold), sizeof(PeCold))
+        return memory_array(s, s.cold, s.num_pe, sizeof(PeCold), sizeof(PeCold))
     if name == "counters":
-        return memory_array(gic, s.stats, s.num_pe, sizeof(PeStats), sizeof(PeStats))
+        return memory_array(s, s.stats, s.num_pe, sizeof(PeStats), sizeof(PeStats))
     if name == "spi_words":
-        return memory_array(gic, &s.shared[0], SHARED_WORDS, sizeof(SharedWord), sizeof(SharedWord))
+        return memory_array(s, &s.shared[0], SHARED_WORDS, sizeof(SharedWord), sizeof(SharedWord))
     if name == "spis":
-        return memory_array(gic, s.spi, SHARED_SLOTS, sizeof(Shared), sizeof(Shared))
+        return memory_array(s, s.spi, SHARED_SLOTS, sizeof(Shared), sizeof(Shared))
     raise ValueError(f"there are no records called {name!r}")
 
 

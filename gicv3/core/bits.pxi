@@ -9,6 +9,7 @@ cdef extern from *:
     #define gic_prefetch(place) __builtin_prefetch(place, 1)
     static inline uint16_t gic_load16(const void *place) { uint16_t x; __builtin_memcpy(&x, place, 2); return x; }
     static inline unsigned gic_count64(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+    static inline uint32_t gic_add32(uint32_t *x, int32_t n) { return __atomic_add_fetch(x, n, __ATOMIC_ACQ_REL); }
     #define KEY_NONE UINT64_MAX                 /* worse than the key of any candidate */
     #define NMI_FLAG (UINT64_C(1) << 63)        /* ICC_AP1R0.NMI, ICC_RPR.NMI */
     #define RPR_NMI_NS (UINT64_C(1) << 62)
@@ -25,6 +26,7 @@ cdef extern from *:
     u16 gic_load16(const void *place) noexcept nogil
     u32 gic_top64(u64 x) noexcept nogil      # number of the highest bit; x must not be 0
     u32 gic_count64(u64 x) noexcept nogil
+    u32 gic_add32(u32 *x, int32_t n) noexcept nogil
 
 cdef extern from *:              # macros that Cython defines in every C file
     bint likely(bint) noexcept nogil

@@ -82,7 +82,7 @@ cdef int configure_pes(GicState *s, config) except -1:
 
 
 cdef int gic_configure(Gic gic, config) except -1:
-    """Allocate and fill the state; an exception leaves what `state_free` frees."""
+    """Allocate and fill the state; an exception leaves what `state_release` frees."""
     cdef GicState *s = gic.s
     configure_fields(s, config)
     sysreg_configure(s)

@@ -387,3 +387,5 @@ cdef struct GicState:
     # Statistics
     u64 bad_access
     u64 sgi_dropped
+    # Who frees it: the last of the Gic and the arrays over it
+    u32 holders
