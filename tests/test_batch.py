@@ -58,7 +58,7 @@ class Single:
             for pe, reg, value, write in zip(pes, regs, values, writes)
         ]
         codes = [CODES.index(access.kind) + (access.target_el == 3) for access in done]
-        return Accesses(numpy.array([access.value for access in done]), numpy.array(codes))
+        return Accesses(numpy.array([access.value for access in done], numpy.uint64), numpy.array(codes))
 
     def ack_eoi(self, pes: list[int], group: int) -> list[int]:
         taken = []
