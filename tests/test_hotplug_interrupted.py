@@ -127,3 +127,42 @@ def test_a_refusal_holds_for_the_gic_and_the_vcpu_although_the_gics_notifier_lef
         assert (follower.cpu.gicv3state, follower.cpu.sysregs, follower.cpu.wired) == (None, None, False)
     call(machine)
     machine.check()
+
+
+@pytest.mark.parametrize(
+    ("call", "plugging"),
+    [
+        pytest.param(lambda machine: plug(machine, 4), True, id="plug"),
+        pytest.param(lambda machine: machine.complete_unplug("cpu5"), False, id="unplug"),
+    ],
+)
+def test_ctrl_c_in_a_notifier_while_a_refusal_is_taken_back_leaves_nothing_half_done(call, plugging):
+    machine, followers = machine_with_followers()
+    members = list(machine.cpuhp_notifiers)
+    before = fingerprint(machine)
+    was_there = [dict(follower.there) for follower in followers]
+
+    def tell(info):
+        if info.plugging is plugging:
+            return
+        raise KeyboardInterrupt
+
+    def refuse(info):
+        raise HotplugError("refused")
+
+    impatient, refusing = Notifier(tell), Notifier(refuse)
+    told = [members[0], impatient, *members[1:]] if plugging else [*members[:-1], impatient, members[-1]]
+    machine.cpuhp_notifiers.init()
+    for notifier in [*told, refusing] if plugging else [refusing, *told]:
+        machine.cpuhp_notifiers.add(notifier)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        call(machine)
+    assert [type(error) for error in caught.value.exceptions] == [HotplugError, KeyboardInterrupt]
+    machine.cpuhp_notifiers.init()
+    for notifier in members:
+        machine.cpuhp_notifiers.add(notifier)
+    machine.check()
+    assert fingerprint(machine) == before
+    assert [follower.there for follower in followers] == was_there
+    call(machine)
+    machine.check()
