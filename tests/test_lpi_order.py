@@ -120,6 +120,7 @@ def test_an_lpi_without_room_stands_when_the_last_that_had_it_leaves(
         gic.redist[1]["GICR_SETLPIR"] = intid
     gic.check()
     assert gic.lpi_pending(1) == [stands, waits, waits + 1]
+    assert [gate.name for gate in gic.explain(waits, 1).gates if not gate.is_open] == ["best"]
     leaves(rig, stands)
     rig.finish()
     assert gic.pe[1]["ICC_HPPIR1_EL1"] == waits

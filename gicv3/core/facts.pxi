@@ -58,7 +58,7 @@ cdef void source_lpi(GicState *s, u32 pe, u32 intid, Source *source) noexcept no
     source.lpis_enabled = lp.enabled != 0
     source.readable = mem_find(s, table_address(lp.propbaser) + intid - FIRST_LPI, 1) != NULL
     if source.latch:
-        source.enable = lpi_where(s, lp, intid) != NO_LEVEL
+        source.enable = lpi_where(s, lp, intid) != NO_LEVEL or (lp.unplaced and known & LPI_ENABLE)
     else:
         source.enable = (known & LPI_ENABLE) != 0
         source.unread = known == 0
