@@ -204,9 +204,9 @@ def test_a_cpu_device_has_a_name_of_its_own(index: int, name: str) -> None:
 def test_acpica_notifies_the_device_of_each_slot(count: int, tmp_path: Path) -> None:
     machine = VirtMachine(cpus=1, max_cpus=max(count, 2))
     slots = range(count) if count < 10 else (0, 1, 149, 150, 151, 298, 299)
-    said = execute(tables(machine)["DSDT"], tmp_path, *(rf"\_SB.CPUS.CTFY {slot:#x} 3" for slot in slots))
-    told = re.findall(r"Notify on \[(\w+)\] .* Value 0x03 \(Eject Request\)", said)
-    assert told == [cpu_name(slot) for slot in slots]
+    for slot in slots:  # one at a time: ACPICA tells each notification in a thread of its own
+        said = execute(tables(machine)["DSDT"], tmp_path, rf"\_SB.CPUS.CTFY {slot:#x} 3")
+        assert re.findall(r"Notify on \[(\w+)\] .* Value 0x03 \(Eject Request\)", said) == [cpu_name(slot)]
 
 
 def test_acpica_runs_the_methods_and_an_absent_cpu_is_present_but_not_enabled(tmp_path: Path) -> None:
