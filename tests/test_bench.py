@@ -2,8 +2,10 @@
 
 import json
 import threading
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -94,10 +96,14 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
     assert "must be a .png, .svg or .pdf file in a folder that exists" in result.output
 
 
-def test_a_plot_is_a_picture(tmp_path: Path) -> None:
+def test_a_plot_has_a_line_for_the_question_and_a_marker_for_each_size(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    run(*SMALL, "--only", "plug", "--plot", str(tmp_path / "cost.svg"))
-    assert "plug and unplug" in (tmp_path / "cost.svg").read_text() or (tmp_path / "cost.svg").stat().st_size > 1000
+    run("bench", "--samples", "3", "--sizes", "2,3,4", "--only", "plug", "--plot", str(tmp_path / "cost.svg"))
+    picture = (tmp_path / "cost.svg").read_text()
+    assert "<!-- plug and unplug -->" in picture  # above the outlines of its letters
+    inside = ElementTree.fromstring(picture).findall(".//{*}g[@clip-path]/{*}use")
+    markers = Counter(mark.get("{http://www.w3.org/1999/xlink}href") for mark in inside)
+    assert sorted(markers.values()) == [3, 6]  # the medians, and both quartiles of each
 
 
 @pytest.fixture
