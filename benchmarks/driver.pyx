@@ -8,6 +8,7 @@ AssertionError when a result is wrong: a fast wrong answer must not become a num
 Not thread-safe: a loop owns the GIC it is given.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -165,20 +166,21 @@ cdef class Pair:
         for intid in range(FIRST_SPI, FIRST_SPI + SPIS):
             self.route_spi(intid, pe)
 
-    def sequence(self, bint shared, uint32_t count, uint64_t seed) -> tuple[list, list]:
-        """The INTIDs and the PEs of the first `count` cycles from `seed`, as ppi_cycle() or (shared) spi_cycle() has."""
-        cdef uint32_t intid, pe
-        cdef list intids = [], pes = []
-        for _ in range(count):
+    def sequence(self, bint shared, uint32_t count, uint64_t seed) -> tuple[bytes, bytes]:
+        """The INTIDs and the PEs, as uint32, of `count` cycles of ppi_cycle() or (shared) spi_cycle() from `seed`."""
+        cdef bytes intids = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>count)
+        cdef bytes pes = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>count)
+        cdef uint32_t *intid = <uint32_t *>PyBytes_AS_STRING(intids)
+        cdef uint32_t *pe = <uint32_t *>PyBytes_AS_STRING(pes)
+        cdef uint32_t i
+        for i in range(count):
             seed = floor_random(seed)
             if shared:
-                intid = FIRST_SPI + floor_pick(seed, SPIS)
-                pe = self.route[intid]
+                intid[i] = FIRST_SPI + floor_pick(seed, SPIS)
+                pe[i] = self.route[intid[i]]
             else:
-                intid = floor_pick_ppi(seed)
-                pe = floor_pick(seed, self.n_pe)
-            intids.append(intid)
-            pes.append(pe)
+                intid[i] = floor_pick_ppi(seed)
+                pe[i] = floor_pick(seed, self.n_pe)
         return intids, pes
 
     def verify(self, uint32_t samples=1000) -> None:

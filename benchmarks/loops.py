@@ -12,25 +12,33 @@ from .subjects import BatchCycle, BatchTake, gathered, gic_plug, machine_plug, p
 
 CYCLES = 500
 """Plug cycles of one sample."""
+SPI_COUNTS = (50_000, 2_000)
+"""SPI cycles of one sample, and untimed ones before it."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop that does `operations` operations a sample; `run` takes a seed and returns ns."""
+    """A loop that does `operations` operations a sample, after `untimed` ones; `run` takes a seed and returns ns."""
 
     run: Callable[[int], float]
     operations: int
+    untimed: int = 0
 
     def __call__(self, seed: int) -> float:
         """Run one sample; ns per operation."""
         return self.run(seed) / self.operations
 
 
+def ppi_counts(n_pe: int) -> tuple[int, int]:
+    """PPI cycles of one sample, and untimed ones before it."""
+    # Of many PEs most are visited before the clock starts, because the other side has just had the caches.
+    return (200_000, n_pe) if n_pe > 10_000 else (50_000, 2_000)
+
+
 def batch(n_pe: int, shared: bool) -> Loop:
     """The cycles of ppi(), or of spi(), by one call of `GICv3.batch.cycle`."""
-    count = 200_000 if n_pe > 10_000 and not shared else 50_000
-    subject = BatchCycle(pair(n_pe), shared, count)
-    return Loop(lambda seed: subject.run(), count)
+    count, warm = SPI_COUNTS if shared else ppi_counts(n_pe)
+    return Loop(BatchCycle(pair(n_pe), shared, count, warm).run, count, warm)
 
 
 def ppi(n_pe: int, floor: bool, ahead: bool = False) -> Loop:
@@ -39,9 +47,8 @@ def ppi(n_pe: int, floor: bool, ahead: bool = False) -> Loop:
     The floor asks for the records of the PEs to come if it looks `ahead`, as batch() does.
     """
     subject = pair(n_pe)
-    # Of many PEs most are visited before the clock starts, because the other side has just had the caches.
-    count, warm = (200_000, n_pe) if n_pe > 10_000 else (50_000, 2_000)
-    return Loop(lambda seed: subject.ppi_cycle(floor, count, seed, warm, ahead), count)
+    count, warm = ppi_counts(n_pe)
+    return Loop(lambda seed: subject.ppi_cycle(floor, count, seed, warm, ahead), count, warm)
 
 
 def ppi_from_python(n_pe: int) -> Loop:
@@ -57,9 +64,10 @@ def threads(n_pe: int, count: int) -> Loop:
 
 
 def spi(n_pe: int, floor: bool, ahead: bool = False) -> Loop:
-    """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE: as ppi()."""
+    """Raise, route, acknowledge, lower and end a random SPI of 988, each routed to a random PE (so to 988 at most)."""
     subject = pair(n_pe)
-    return Loop(lambda seed: subject.spi_cycle(floor, 50_000, seed, 2_000, ahead), 50_000)
+    count, warm = SPI_COUNTS
+    return Loop(lambda seed: subject.spi_cycle(floor, count, seed, warm, ahead), count, warm)
 
 
 def ppi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
@@ -77,7 +85,7 @@ def spi_drain(n_pe: int, depth: int, floor: bool) -> Loop:
 
 
 def spi_spread(n_pe: int, floor: bool) -> Loop:
-    """988 SPIs pending at once, each on the PE it is routed to, then all taken; one operation is one interrupt."""
+    """988 SPIs pending at once, each on the PE it is routed to (988 at most), then all taken; an operation is one."""
     subject = pair(n_pe)
     return Loop(lambda seed: subject.spi_spread(floor, 40), 40 * 988)
 

@@ -117,7 +117,10 @@ def drain_rows(sizes: tuple[int, ...], turns: int) -> Iterator[Row]:
         for n_pe in sizes:
             ours, theirs = (loops.ppi_drain(n_pe, depth, floor) for floor in (False, True))
             yield compare(f"{depth} PPIs pending / floor", n_pe, ours, theirs, turns)
-    for loop, name in ((loops.spi_spread, "988 SPIs pending on all PEs"), (loops.ppi_everywhere, "a PPI on every PE")):
+    for loop, name in (
+        (loops.spi_spread, "988 SPIs pending, on 988 PEs at most"),
+        (loops.ppi_everywhere, "a PPI on every PE"),
+    ):
         for n_pe in sizes:
             yield compare(f"{name} / floor", n_pe, loop(n_pe, False), loop(n_pe, True), turns)
     one, many = (loops.spi_drain(64, depth, False) for depth in (1, 988))
