@@ -132,16 +132,17 @@ class BatchTake:
     def __init__(self, subject: Any) -> None:
         self.gic = subject.gic
         self.pes = np.arange(1, subject.n_pe, dtype=np.uint32)
+        self.clock = time.monotonic_ns if subject.n_pe < 1024 else time.thread_time_ns  # as in driver.Pair.broadcast()
 
     def run(self, rounds: int, sgi: int = 1) -> int:
         """Taking it on all targets; the median of `rounds`, ns."""
         times = []
         for _ in range(rounds):
             self.gic.sysreg_write(0, gicv3.SysReg.ICC_SGI1R_EL1, 1 << 40 | sgi << 24)
-            start = time.thread_time_ns()
+            start = self.clock()
             taken = self.gic.batch.ack_eoi(self.pes)
-            times.append(time.thread_time_ns() - start)
-            assert (taken == sgi).all(), "an acknowledge returned another INTID than the one sent"
+            times.append(self.clock() - start)
+            expect((taken == sgi).all(), "an acknowledge returned another INTID than the one sent")
         return sorted(times)[rounds // 2]
 
 
