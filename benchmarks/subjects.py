@@ -167,12 +167,12 @@ def python_cycle(gic: gicv3.GICv3, count: int, seed: int) -> int:
 class Cpu:
     """The least vCPU that the GIC's hotplug notifier accepts."""
 
-    __slots__ = ("__weakref__", "cpu_index", "gicv3state", "mp_affinity", "sysregs")
+    __slots__ = ("__weakref__", "associated", "cpu_index", "mp_affinity", "sysregs")
 
     def __init__(self, cpu_index: int, mp_affinity: int) -> None:
         self.cpu_index = cpu_index
         self.mp_affinity = mp_affinity
-        self.gicv3state: object = None
+        self.associated = False
         self.sysregs: object = None
 
 
@@ -194,7 +194,7 @@ class GicPlug:
             notify(info(gic=gic, cpu=cpu, plugging=False))
             notify(info(gic=gic, cpu=cpu, plugging=True))
         elapsed = time.thread_time_ns() - start
-        connected = all(gic.is_accessible(cpu.cpu_index) and cpu.gicv3state is not None for cpu in todo)
+        connected = all(gic.is_accessible(cpu.cpu_index) and cpu.associated for cpu in todo)
         expect(connected, "a vCPU that was plugged is not connected")
         return elapsed
 
