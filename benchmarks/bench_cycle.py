@@ -8,49 +8,69 @@ from .subjects import SIZES
 sides = pytest.mark.parametrize("floor", [False, True], ids=["gicv3", "floor"])
 sizes = pytest.mark.parametrize("n_pe", SIZES)
 
+PPI = {
+    "batch": lambda n_pe: loops.batch(n_pe, False),
+    "C API": lambda n_pe: loops.ppi(n_pe, False),
+    "Python calls": loops.ppi_from_python,
+    "floor": lambda n_pe: loops.ppi(n_pe, True),
+    "floor looking ahead": lambda n_pe: loops.ppi(n_pe, True, ahead=True),
+}
+SPI = {
+    "batch": lambda n_pe: loops.batch(n_pe, True),
+    "C API": lambda n_pe: loops.spi(n_pe, False),
+    "floor": lambda n_pe: loops.spi(n_pe, True),
+    "floor looking ahead": lambda n_pe: loops.spi(n_pe, True, ahead=True),
+}
+
+
+def depths(*numbers: int, what: str) -> pytest.MarkDecorator:
+    """How many pend at once, each number a group of its own."""
+    return pytest.mark.parametrize(
+        "depth", [pytest.param(n, marks=pytest.mark.benchmark(group=f"{n} {what} pending, each")) for n in numbers]
+    )
+
 
 @pytest.mark.benchmark(group="PPI: raise, acknowledge, lower, end")
 @sizes
-@sides
-def bench_ppi(measure, floor, n_pe):
+@pytest.mark.parametrize("how", PPI)
+def bench_ppi(measure, how, n_pe):
     """A random PPI on a random PE."""
-    measure(loops.ppi(n_pe, floor))
+    measure(PPI[how](n_pe))
 
 
-@pytest.mark.benchmark(group="PPI: raise, acknowledge, lower, end, by Python calls")
+@pytest.mark.benchmark(group="PPI cycle by gic.batch, a GIC in each thread, wall time over all interrupts")
 @sizes
-def bench_ppi_from_python(measure, n_pe):
-    """The same with one Python call for each step."""
-    measure(loops.ppi_from_python(n_pe))
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_threads(measure, threads, n_pe):
+    """The same in threads."""
+    measure(loops.threads(n_pe, threads))
 
 
 @pytest.mark.benchmark(group="SPI: raise, route, acknowledge, lower, end")
 @sizes
-@sides
-def bench_spi(measure, floor, n_pe):
+@pytest.mark.parametrize("how", SPI)
+def bench_spi(measure, how, n_pe):
     """A random SPI of 988, each routed to a random PE."""
-    measure(loops.spi(n_pe, floor))
+    measure(SPI[how](n_pe))
 
 
-@pytest.mark.benchmark(group="PPIs pending together, taken in order")
+@depths(4, 16, what="PPIs of one PE")
 @sizes
-@pytest.mark.parametrize("depth", [4, 16])
 @sides
 def bench_ppi_drain(measure, floor, depth, n_pe):
-    """`depth` PPIs pending at once on a random PE."""
+    """`depth` PPIs pending at once on a random PE, taken in order."""
     measure(loops.ppi_drain(n_pe, depth, floor))
 
 
-@pytest.mark.benchmark(group="SPIs pending together on one PE, taken in order")
+@depths(1, 32, 988, what="SPIs of one PE")
 @pytest.mark.parametrize("n_pe", [64])
-@pytest.mark.parametrize("depth", [1, 32, 988])
 @sides
 def bench_spi_drain(measure, floor, depth, n_pe):
-    """`depth` SPIs pending at once on one PE."""
+    """`depth` SPIs pending at once on one PE, taken in order."""
     measure(loops.spi_drain(n_pe, depth, floor))
 
 
-@pytest.mark.benchmark(group="988 SPIs pending together, each on its PE")
+@pytest.mark.benchmark(group="988 SPIs pending, on 988 PEs at most, each")
 @sizes
 @sides
 def bench_spi_spread(measure, floor, n_pe):
@@ -58,7 +78,7 @@ def bench_spi_spread(measure, floor, n_pe):
     measure(loops.spi_spread(n_pe, floor))
 
 
-@pytest.mark.benchmark(group="a PPI pending on every PE")
+@pytest.mark.benchmark(group="a PPI pending on every PE, each")
 @sizes
 @sides
 def bench_ppi_everywhere(measure, floor, n_pe):
