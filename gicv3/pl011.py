@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum, IntFlag
+from typing import Any
 
 from gicv3.notifier import Callback
 
@@ -96,6 +97,18 @@ class PL011:
         """
         self._typed.extend(data)
         self._fill()
+
+    def saved(self) -> dict[str, Any]:
+        """Registers, the FIFO and what the host has typed, for :meth:`bring_back`."""
+        return {"registers": {int(register): value for register, value in self._plain.items()}, "ris": int(self._ris),
+                "fifo": bytes(self._fifo), "typed": bytes(self._typed)}
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what :meth:`saved` gave; the line is as it was then, and nobody is told."""
+        self._plain = dict(saved["registers"])
+        self._ris = saved["ris"]
+        self._fifo, self._typed = deque(saved["fifo"]), deque(saved["typed"])
+        self._line = bool(self._ris & self._plain[Pl011Reg.IMSC])
 
     @property
     def unread(self) -> int:

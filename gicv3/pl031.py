@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
+from typing import Any
 
 MASK32 = 0xFFFF_FFFF
 
@@ -48,6 +49,21 @@ class PL031:
         self._match_value = self._load_value = 0
         self._imsc = self._ris = 0
         self._update()
+
+    def saved(self) -> dict[str, Any]:
+        """What the clock shows, its registers, and whether it waits for its match, for :meth:`bring_back`."""
+        return {"now": self.now, "match": self._match_value, "load": self._load_value, "imsc": self._imsc,
+                "ris": self._ris, "waits": self._match is not None}
+
+    def bring_back(self, saved: Mapping[str, Any]) -> None:
+        """Put back what :meth:`saved` gave: the clock goes on from the second it showed, and nobody is told."""
+        self._offset = (saved["now"] - int(self._seconds())) & MASK32
+        self._match_value, self._load_value = saved["match"], saved["load"]
+        self._imsc, self._ris = saved["imsc"], saved["ris"]
+        self._line = bool(self._ris & self._imsc)
+        self._match = None
+        if saved["waits"]:
+            self._set_match()
 
     @property
     def now(self) -> int:

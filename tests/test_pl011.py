@@ -243,3 +243,19 @@ def test_a_uart_that_firmware_has_switched_on_receives_into_its_fifo_from_the_st
     uart.reset()
     uart.receive(b"x")
     assert uart.read(Pl011Reg.FR) & FR_RXFE
+
+
+def test_a_uart_goes_on_from_what_another_saved() -> None:
+    old, new = Board(fifo=True), Board(fifo=False, mask=0)
+    old.uart.write(Pl011Reg.IFLS, 0)
+    old.uart.receive(bytes(range(40)))
+    saved = old.uart.saved()
+    assert (old.line, len(saved["fifo"]), len(saved["typed"])) == (True, 32, 8)
+    new.uart.bring_back(saved)
+    assert new.edges == 0, "nobody is told"
+    assert new.uart.saved() == saved
+    new.line = True                                       # as the GIC's own snapshot has it
+    assert [new.uart.read(register) for register in Pl011Reg] == [old.uart.read(register) for register in Pl011Reg]
+    assert new.drain() == old.drain() == bytes(range(1, 40))
+    new.uart.write(Pl011Reg.ICR, 0x7FF)
+    assert not new.line

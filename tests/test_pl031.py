@@ -94,3 +94,22 @@ def test_reset_lowers_the_line_and_forgets_clock_and_match() -> None:
     board.rtc.reset()
     assert not board.line
     assert (board.read(Pl031Reg.DR), board.read(Pl031Reg.MR), board.rtc.wait) == (1000, 0, None)
+
+
+def test_a_clock_goes_on_from_what_another_saved() -> None:
+    old, new = Board(1000), Board(77_000)
+    for register, value in ((Pl031Reg.LR, 50), (Pl031Reg.MR, 60), (Pl031Reg.IMSC, 1)):
+        old.write(register, value)
+    old.seconds = 1004
+    new.rtc.bring_back(old.rtc.saved())
+    assert [new.read(register) for register in Pl031Reg] == [old.read(register) for register in Pl031Reg]
+    assert (new.read(Pl031Reg.DR), new.rtc.wait) == (54, 6)
+    new.seconds += 6
+    new.rtc.poll()
+    assert new.line
+    late = Board(5)
+    late.rtc.bring_back(new.rtc.saved())
+    assert (late.line, late.rtc.wait) == (False, None), "nobody is told, and it waits no more"
+    late.line = True                                      # as the GIC's own snapshot has it
+    late.write(Pl031Reg.ICR, 1)
+    assert not late.line

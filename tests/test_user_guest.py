@@ -11,6 +11,8 @@ import required
 
 pytest.importorskip("unicorn", exc_type=ImportError)
 
+from unicorn_rig import example
+
 from gicv3.guests import LOAD_ADDRESS, MAGIC, SPI_DOORBELL
 from gicv3.machine import VirtMachine
 from gicv3.trace import Tracer
@@ -179,3 +181,15 @@ def test_vcpus_are_plugged_and_unplugged_a_thousand_times_under_it(image: bytes)
     assert min(count["rounds"] for count in counts) > 100, counts
     for count in counts:
         agrees(guest, count)
+
+
+@pytest.mark.parametrize("ticks", [12_345, 120_000])
+def test_a_guest_that_is_saved_while_it_works_ends_as_any_other(ticks: int, image: bytes) -> None:
+    save_unicorn = example("save_unicorn")
+    guest = Guest(image, 2)
+    with guest.engine as engine:
+        assert engine.run(ticks) is Stop.LIMIT
+        guest.engine = save_unicorn.restore(save_unicorn.save(engine), output=guest.output.extend)
+    guest.machine = guest.engine.machine
+    with guest.engine:
+        assert guest.finish() == [expected(cpu, 2, 5, 10) for cpu in range(2)]

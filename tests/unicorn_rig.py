@@ -1,6 +1,9 @@
 """A rig for tests of `UnicornMachine`: a machine with a small program, and what it left in registers and memory."""
 
+import importlib.util
 import struct
+from pathlib import Path
+from types import ModuleType
 
 from unicorn import arm64_const as reg
 from unicorn_code import words
@@ -8,6 +11,7 @@ from unicorn_code import words
 from gicv3.machine import VirtMachine
 from gicv3.unicorn import UnicornMachine
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 RAM, CODE, VECTORS, SECOND, DATA = 0x4000_0000, 0x4020_0000, 0x4021_0000, 0x4022_0000, 0x4030_0000
 X0, X1 = reg.UC_ARM64_REG_X0, reg.UC_ARM64_REG_X1
 SYNC_EL1H, IRQ_EL1H, SYNC_EL0 = 0x200, 0x280, 0x400
@@ -71,3 +75,13 @@ def peek(engine: UnicornMachine, address: int = DATA) -> int:
 def x(engine: UnicornMachine, number: int, cpu: int = 0) -> int:
     register = reg.UC_ARM64_REG_X0 + number if number < 29 else reg.UC_ARM64_REG_X29 + number - 29
     return int(engine.cpu(cpu).uc.reg_read(register))
+
+
+def example(name: str) -> ModuleType:
+    """A program of examples/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
