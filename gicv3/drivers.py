@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gicv3.arguments import plain_text
 from gicv3.errors import HotplugError
 
 _CPU_MODELS = frozenset(
@@ -27,6 +28,13 @@ _CPU_MODELS = frozenset(
 _NOT_PLUGGABLE = frozenset({"acpi-ged", "arm-gicv3", "arm-gicv3-its", "arm-smmuv3", "pl011", "pl031", "pl061"})
 is_identifier = re.compile(r"[A-Za-z][A-Za-z0-9\-._]*").fullmatch
 """Whether a text is an id as QEMU's: a letter, then letters, digits and `-._`."""
+
+
+def check_identifier(id: object) -> str:
+    """An id of any string type as a str. Raises: HotplugError for what is no id."""
+    if not isinstance(id, str) or not is_identifier(id):
+        raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
+    return plain_text(id)
 
 
 def check_driver(driver: object) -> None:

@@ -8,7 +8,7 @@ from operator import index as as_index
 from typing import SupportsIndex
 
 from gicv3.arguments import plain_text
-from gicv3.drivers import check_driver, is_identifier
+from gicv3.drivers import check_driver, check_identifier, is_identifier
 from gicv3.errors import ConfigError, HotplugError
 from gicv3.plug import HotplugEvent, HotplugStage, HotplugSteps
 from gicv3.vcpu import OFF, Vcpu
@@ -74,10 +74,8 @@ class CpuHotplugHandler(HotplugSteps):
         if self.migrating:
             raise HotplugError("device_add not allowed while migrating")
         if id is not None:
-            if not isinstance(id, str) or not is_identifier(id):
-                raise HotplugError(f"Parameter 'id' expects an identifier, got {id!r}")
-            if type(id) is not str:
-                id = plain_text(id)
+            if type(id) is not str or not is_identifier(id):
+                id = check_identifier(id)
             if id in self._devices:
                 raise HotplugError(f"Duplicate device ID '{id}'")
         elif self._anonymous == MAX_DEVICES:
@@ -223,9 +221,9 @@ class CpuHotplugHandler(HotplugSteps):
         Parameters: `name`; `disabled`, whether one will do that is administratively disabled.
         Raises: DeviceNotFoundError; HotplugError for a name that is not a string.
         """
-        if not isinstance(name, str):
-            raise HotplugError(f"a vCPU is named by a string, got {name!r}")
         if type(name) is not str:
+            if not isinstance(name, str):
+                raise HotplugError(f"a vCPU is named by a string, got {name!r}")
             name = plain_text(name)
         cpu = self._devices.get(name)
         if cpu is None:
