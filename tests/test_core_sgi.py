@@ -45,6 +45,57 @@ def test_irm_sends_to_all_but_the_sender_and_ignores_the_target_fields(sender: i
     assert receivers(rig, 5) == [pe for pe in range(6) if pe != sender]
 
 
+def hide(rig: Rig) -> None:
+    """A better interrupt is chosen, of a group that is disabled at the PE: with `hpp_rule` "gate" it hides the SGI."""
+    rig.prepare(20, 1, priority=0x10, group=G0)
+    rig.raise_(20, pe=1)
+    rig.gic.pe[1]["ICC_IGRPEN0_EL1"] = 0
+
+
+def run(rig: Rig, priority: int) -> None:
+    """Another interrupt is active."""
+    wait(rig, priority)
+    rig.iar(pe=1)
+    rig.gic.set_ppi(1, 20, False)
+
+
+def wait(rig: Rig, priority: int) -> None:
+    """Another interrupt is shown."""
+    rig.prepare(20, 1, priority=priority)
+    rig.gic.set_ppi(1, 20, True)
+
+
+BEFORE = {  # what happened at the PE; its line, the interrupt that ICC_HPPIR1 shows and the SGIs counted, afterwards
+    "nothing": (lambda rig: None, Line.IRQ, 5, 1),
+    "masked": (lambda rig: rig.gic.pe[1].__setitem__("ICC_PMR_EL1", 0x80), Line(0), 5, 1),
+    "just not masked": (lambda rig: rig.gic.pe[1].__setitem__("ICC_PMR_EL1", 0x88), Line.IRQ, 5, 1),
+    "disabled": (lambda rig: rig.disable(5, 1), Line(0), SPURIOUS, 1),
+    "pending already": (lambda rig: rig.sgi(5, 0b10), Line.IRQ, 5, 1),
+    "active itself": (lambda rig: rig.write_bit("ISACTIVER", 5, 1), Line(0), SPURIOUS, 1),
+    "better active": (lambda rig: run(rig, 0x70), Line(0), 5, 1),
+    "worse active": (lambda rig: run(rig, 0x90), Line.IRQ, 5, 1),
+    "better shown": (lambda rig: wait(rig, 0x70), Line.IRQ, 20, 1),
+    "worse shown": (lambda rig: wait(rig, 0x90), Line.IRQ, 5, 1),
+    "equal shown": (lambda rig: wait(rig, 0x80), Line.IRQ, 5, 1),
+    "better hidden": (hide, Line(0), SPURIOUS, 1),
+    "group 0": (lambda rig: rig.group(5, G0, 1), Line.FIQ, SPURIOUS, 1),
+    "absent": (lambda rig: rig.gic.set_cpustate(1, None, False), Line(0), SPURIOUS, 0),
+}
+
+
+@pytest.mark.parametrize("all_others", [True, False], ids=["IRM", "target list"])
+@pytest.mark.parametrize("name", BEFORE)
+def test_an_sgi_shows_as_what_happened_before_lets_it(name: str, all_others: bool) -> None:
+    before, line, shown, counted = BEFORE[name]
+    rig = Rig(2, hpp_rule="gate")
+    everywhere(rig, 5)
+    before(rig)
+    rig.sgi(5, 0 if all_others else 0b10, all_others=all_others)
+    assert rig.line(1) == line
+    assert rig.hppir(pe=1) == shown
+    assert rig.gic.statistics()["raised"][1, 0] == counted
+
+
 @pytest.mark.parametrize("intid", range(16))
 def test_every_sgi_has_its_own_bit(intid: int) -> None:
     rig = Rig(2)
