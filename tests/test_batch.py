@@ -13,6 +13,7 @@ from player import CONFIGS, Player
 from rig import G0, SPURIOUS, Rig
 
 from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg
+from gicv3._core import run_batch
 from tests.lpis import LpiRig
 
 CODES = ("value", "undefined", "trap", "trap", "virtual")
@@ -401,6 +402,23 @@ def test_rows_of_different_lengths_are_refused_by_the_name_of_their_column() -> 
 
 def test_five_encodings_go_as_a_list() -> None:
     assert ready().gic.batch.sysregs(0, [int(SysReg.ICC_PMR_EL1)] * 5).values.tolist() == [0xF8] * 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "results"),
+    [(5, [4], [4]), (1 << 31, [4], [4]), (3, [], [4]), (3, [4] * 60, [4]), (4, [4], [4]), (4, [4, 3], [4]), (4, [3, 4], [3]),
+     (3, [4], []), (3, [4], [4, 4]), (3, [4], [3]), (0, [4] * 3, [4])],
+)  # fmt: skip
+def test_the_core_refuses_columns_and_results_that_a_batch_has_not(
+    kind: int, inputs: list[int], results: list[int]
+) -> None:
+    gic = ready().gic
+    gic.set_ppi(0, 20, True)
+    before = gic.state_digest()
+    columns = tuple(numpy.zeros(length, numpy.uint32) for length in inputs)
+    with pytest.raises(ValueError, match=r"^no batch "):
+        run_batch(gic, kind, 1, columns, tuple(numpy.zeros(length, numpy.uint32) for length in results))
+    assert gic.state_digest() == before
 
 
 # --- callbacks

@@ -325,7 +325,9 @@ cdef u32 batch_cycles1(GicState *s, Batch *b, Py_ssize_t start, u32 count) noexc
     return count
 
 
-cdef BatchLoop[5] BATCH_LOOPS = [batch_lines, batch_pulses, batch_accesses, batch_takes, batch_cycles]   # by BATCH_*
+# By BATCH_*
+cdef BatchLoop[5] BATCH_LOOPS = [batch_lines, batch_pulses, batch_accesses, batch_takes, batch_cycles]
+cdef tuple _FORMS = ((3, 0), (2, 0), (4, 2), (1, 1), (2, 1))         # columns, results
 
 
 cdef str wrong_text(Gic gic, Batch *b, u64 got, bint is_signed):
@@ -337,6 +339,15 @@ cdef str wrong_text(Gic gic, Batch *b, u64 got, bint is_signed):
     return f"{limit}, got {value}"
 
 
+cdef Py_ssize_t batch_length(u32 kind, tuple inputs, tuple results) except -1:
+    """The number of elements, all columns and results being there and of one length."""
+    lengths = {len(array) for array in inputs + results}
+    if kind >= len(_FORMS) or (len(inputs), len(results)) != _FORMS[kind] or len(lengths) != 1:
+        raise ValueError(f"no batch of kind {kind} has {len(inputs)} columns and {len(results)} results of the lengths "
+                         f"{sorted(lengths)}")
+    return lengths.pop()
+
+
 def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results):
     """Run a batch for gicv3/batch.py: (elements done, what is wrong with the next one or None).
 
@@ -345,17 +356,18 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     cdef Py_buffer[BATCH_COLUMNS + BATCH_RESULTS] held
     cdef Column[BATCH_COLUMNS] column
     cdef Batch b
-    cdef BatchLoop loop = BATCH_LOOPS[kind]
+    cdef BatchLoop loop
     cdef u32 i, wanted
     cdef u32 pes = 0 if kind == BATCH_ACCESSES or kind == BATCH_TAKE else 1      # which column
     cdef u32 ready = 0
     cdef u32 buffers = 0
     cdef u32 columns = len(inputs)
-    cdef Py_ssize_t count = len(inputs[0])
     cdef Py_ssize_t done = 0
+    cdef Py_ssize_t count = batch_length(kind, inputs, results)
     b.kind = kind
     b.group1 = group == 1
     b.wrong = NULL
+    loop = BATCH_LOOPS[kind]
     if b.group1 and kind == BATCH_TAKE:
         loop = batch_takes1
     elif b.group1 and kind == BATCH_CYCLES:
