@@ -13,6 +13,8 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_CONTIG, PyBUF_F_CONTIGUOUS, PyBUF_SIMPLE,
                              PyBUF_STRIDED_RO, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject_GenericSetAttr
 
 from enum import IntFlag
 from hashlib import blake2b
@@ -20,7 +22,7 @@ from operator import index as as_index
 
 import numpy
 
-from gicv3.errors import ConfigError, GicError, HotplugError, RegisterError, SnapshotError
+from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, RegisterError, SnapshotError
 from gicv3.registers import REGISTERS, SYSREGS, Frame, SysReg, encode
 
 cdef extern from "<stdlib.h>" nogil:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy
 import numpy.typing as npt
 
-from gicv3._core import finish_batch, register_encoding, run_batch
+from gicv3._core import register_encoding, run_batch
 from gicv3.arguments import integer
-from gicv3.errors import BatchError, ConfigError
+from gicv3.errors import ConfigError
 
 if TYPE_CHECKING:
     from gicv3.gic import GICv3
@@ -47,7 +47,9 @@ class Batch:
     Raises, from every method: `BatchError` for a bad element, naming its index; the elements before it are done, those
     after it are not. `ConfigError` when lengths differ, TypeError for what are no integers; nothing is done then. What
     `on_line` raises comes out with what the elements gave as its ``batch_results``: as `BatchError.results`, a tuple of
-    the method's arrays.
+    the method's arrays. So does what a signal raises, as Ctrl-C's KeyboardInterrupt: it comes after a batch, and does
+    not interrupt it. Together with a bad element it is an exception group; what another batch raised inside `on_line`
+    is in one as well.
 
     Thread safety: a batch holds the GIC's lock and releases the GIL, so batches of different GICs run at once.
     """
@@ -149,7 +151,7 @@ class Batch:
     def _run(
         self, kind: int, types: tuple[type, ...], group: int = 1, **columns: Integers
     ) -> tuple[npt.NDArray[Any], ...]:
-        """Line the columns up, run the batch, tell `on_line`, and report the bad element if there was one."""
+        """Line the columns up and run the batch."""
         arrays = {name: _integers(name, column) for name, column in columns.items()}
         try:
             shape = _common(*(array.shape for array in arrays.values()))
@@ -160,17 +162,7 @@ class Batch:
             raise ConfigError(f"arrays must be of one dimension and one length, got the shapes {shapes}")
         results: tuple[npt.NDArray[Any], ...] = tuple(numpy.empty(shape, kind_of) for kind_of in types)
         inputs = tuple(array if array.shape == shape else numpy.broadcast_to(array, shape) for array in arrays.values())
-        done, wrong = run_batch(self._gic, kind, group, inputs, results)
-        error = None
-        if wrong is not None:
-            results = tuple(result[:done] for result in results)
-            error = BatchError(f"element {done}: {wrong}", done, results)
-        try:
-            finish_batch(self._gic, error)
-        except BaseException as raised:  # what was acknowledged can be learned nowhere else
-            raised.batch_results = results  # type: ignore[attr-defined]
-            raise
-        return results
+        return run_batch(self._gic, kind, group, inputs, results)
 
 
 def _common(first: tuple[int, ...], *others: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,5 +1,8 @@
 """Batches do what single calls do, element by element and in order, and say where a bad element is."""
 
+import ctypes
+import dataclasses
+import signal
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from player import CONFIGS, Player
 from rig import G0, SPURIOUS, Rig
 
-from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg
+from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg, capi
 from gicv3._core import run_batch
 from tests.lpis import LpiRig
 
@@ -406,8 +409,8 @@ def test_five_encodings_go_as_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "inputs", "results"),
-    [(5, [4], [4]), (1 << 31, [4], [4]), (3, [], [4]), (3, [4] * 60, [4]), (4, [4], [4]), (4, [4, 3], [4]), (4, [3, 4], [3]),
-     (3, [4], []), (3, [4], [4, 4]), (3, [4], [3]), (0, [4] * 3, [4])],
+    [(5, [4], [4]), (1 << 31, [4], [4]), (3, [], [4]), (3, [4] * 60, [4]), (4, [4], [4]), (4, [4, 3], [4]),
+     (4, [3, 4], [3]), (3, [4], []), (3, [4], [4, 4]), (3, [4], [3]), (0, [4] * 3, [4])],
 )  # fmt: skip
 def test_the_core_refuses_columns_and_results_that_a_batch_has_not(
     kind: int, inputs: list[int], results: list[int]
@@ -480,6 +483,56 @@ def test_what_was_acknowledged_comes_out_with_what_a_callback_raises() -> None:
     assert values.tolist() == [20, SPURIOUS] * 500
     assert codes.tolist() == [0] * 1000
     assert rig.gic.statistics()["acknowledged"].sum() == 500
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_what_was_acknowledged_comes_out_with_a_signal_that_came_meanwhile(bad: bool) -> None:
+    rig = ready()
+    rig.gic.batch.set_lines(20, [0, 2], 1)
+    raise_signal = ctypes.cast(ctypes.CDLL(None)["raise"], capi.Lines)  # `opaque` is the signal, C runs it
+    capi.functions().on_lines(rig.gic.handle, raise_signal, signal.SIGINT)
+    with pytest.raises(BaseExceptionGroup if bad else KeyboardInterrupt) as caught:
+        rig.gic.batch.sysregs([0, 1, 2, 4] if bad else [0, 1, 2], "ICC_IAR1_EL1")
+    capi.functions().on_lines(rig.gic.handle, capi.Lines(), None)
+    values, _ = caught.value.batch_results  # type: ignore[attr-defined]
+    assert values.tolist() == [20, SPURIOUS, 20]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    text: str
+
+
+def test_what_was_acknowledged_comes_out_with_an_exception_that_takes_no_attributes() -> None:
+    rig = ready()
+
+    def fail(*change: object) -> None:
+        raise Frozen("mine")
+
+    rig.gic.batch.set_lines(20, [0], 1)
+    rig.gic.on_line = fail
+    with pytest.raises(Frozen) as caught:
+        rig.gic.batch.sysregs([0], "ICC_IAR1_EL1")
+    assert caught.value.batch_results[0].tolist() == [20]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [BatchError, LookupError])
+def test_what_another_batch_raised_in_a_callback_is_told_from_what_this_one_raises(kind: type[Exception]) -> None:
+    rig, other = ready(), ready()
+
+    def fail(*change: object) -> None:
+        raise LookupError("mine")
+
+    rig.gic.set_ppi(0, 20, True)
+    other.gic.on_line = fail if kind is LookupError else None
+    rig.gic.on_line = lambda *change: other.gic.batch.set_lines(20, [3, 4] if kind is BatchError else [3], 1)
+    with pytest.raises(ExceptionGroup, match=r"^callbacks after a batch failed") as caught:
+        rig.gic.batch.sysregs([0, 1], "ICC_IAR1_EL1")
+    (inner,) = caught.value.exceptions
+    assert type(inner) is kind
+    assert (inner.results if isinstance(inner, BatchError) else inner.batch_results) == ()  # type: ignore[attr-defined]
+    values, _ = caught.value.batch_results  # type: ignore[attr-defined]
+    assert values.tolist() == [20, SPURIOUS]
 
 
 def test_a_callback_that_raises_alone_is_raised_as_it_is() -> None:

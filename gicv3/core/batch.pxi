@@ -348,11 +348,8 @@ cdef Py_ssize_t batch_length(u32 kind, tuple inputs, tuple results) except -1:
     return lengths.pop()
 
 
-def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results):
-    """Run a batch for gicv3/batch.py: (elements done, what is wrong with the next one or None).
-
-    `inputs` are the columns of `kind`: integer arrays of one dimension and one length. `results` are fresh arrays.
-    """
+cdef tuple batch_elements(Gic gic, u32 kind, u32 group, tuple inputs, tuple results):
+    """Do them: how many were done, and what is wrong with the next one or None."""
     cdef Py_buffer[BATCH_COLUMNS + BATCH_RESULTS] held
     cdef Column[BATCH_COLUMNS] column
     cdef Batch b
@@ -404,16 +401,30 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     return done, wrong_text(gic, &b, b.chunk[b.wrong_column][ready], column[b.wrong_column].is_signed)
 
 
-def finish_batch(Gic gic not None, error):
-    """Tell `on_line` of a batch, then raise `error` if there is one, together with what callbacks raised."""
+def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results):
+    """Run a batch for gicv3/batch.py and tell `on_line` of it; `Batch` says what is raised.
+
+    `inputs` are the columns of `kind`: integer arrays of one dimension and one length. `results` are fresh arrays.
+    Nothing of Python runs between the batch and its end but callbacks, so no signal gets between them.
+    """
+    done, wrong = batch_elements(gic, kind, group, inputs, results)
+    error = None
+    if wrong is not None:
+        results = tuple([result[:done] for result in results])
+        error = BatchError(f"element {done}: {wrong}", done, results)
     try:
         gic.drain()
+        PyErr_CheckSignals()
     except BaseException as told:
         if error is not None:
-            raise BaseExceptionGroup("a batch and on_line callbacks failed", [error, told]) from None
-        raise
+            told = BaseExceptionGroup("a batch and on_line callbacks failed", [error, told])
+        elif isinstance(told, BatchError) or hasattr(told, "batch_results"):     # of a batch that a callback ran
+            told = BaseExceptionGroup("callbacks after a batch failed", [told])
+        PyObject_GenericSetAttr(told, "batch_results", results)      # also of a class that forbids it
+        raise told from None
     if error is not None:
         raise error
+    return results
 
 
 def register_encoding(reg):
