@@ -244,7 +244,7 @@ cdef class Gic:
         """
         cdef _Raised raised = None
         if unlikely(gic_has_work(self.s) and not self.serving):
-            raised = work_serve(self)
+            raised = work_serve(self, None)
         return drain_lines(self, raised)
 
     cdef void c_drain(self) noexcept nogil:

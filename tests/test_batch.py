@@ -17,7 +17,7 @@ from rig import G0, SPURIOUS, Rig
 
 from gicv3 import Accesses, BatchError, ConfigError, GICv3, GICv3Config, Line, SysReg, capi
 from gicv3._core import run_batch
-from tests.lpis import LpiRig
+from tests.lpis import RAM, LpiRig
 
 CODES = ("value", "undefined", "trap", "trap", "virtual")
 IAR, EOIR = "ICC_IAR{}_EL1", "ICC_EOIR{}_EL1"
@@ -41,6 +41,13 @@ def wire(gic: GICv3, intid: int, pe: int, level: bool) -> None:
         gic.set_spi(intid, level)
 
 
+def pulse(gic: GICv3, intid: int, pe: int) -> None:
+    if intid < 32 or 1056 <= intid < 1120:
+        gic.pulse_ppi(pe, intid)
+    else:
+        gic.pulse_spi(intid)
+
+
 class Single:
     """Every batch method, by single calls: what a batch must be equal to."""
 
@@ -53,8 +60,7 @@ class Single:
 
     def pulse_lines(self, intids: list[int], pes: list[int]) -> None:
         for intid, pe in zip(intids, pes):
-            wire(self.gic, intid, pe, True)
-            wire(self.gic, intid, pe, False)
+            pulse(self.gic, intid, pe)
 
     def sysregs(self, pes: list[int], regs: list[int], values: list[int], writes: list[int]) -> Accesses:
         done = [
@@ -134,11 +140,19 @@ def batches(draw: st.DrawFn, gic: GICv3) -> tuple[str, list[list[int]], list[Any
     return method, plain, [draw(column(values)) for values in plain], group
 
 
+LPI_CONFIGS: dict[str, dict[str, Any]] = {
+    "lpis": {},
+    "work": {"work_budget": 1},
+    "work by callbacks": {"work_budget": 1, "callbacks": True},
+}
+
+
 def twins(name: str, seed: int, steps: int) -> list[GICv3]:
-    """Two GICs with one random past; "lpis" names one with LPIs."""
+    """Two GICs with one random past; LPI_CONFIGS name those with LPIs."""
     made = []
     for _ in range(2):
-        gic = LpiRig(3, spis=32).gic if name == "lpis" else GICv3(GICv3Config(**CONFIGS[name]))
+        lpis = LPI_CONFIGS.get(name)
+        gic = GICv3(GICv3Config(**CONFIGS[name])) if lpis is None else LpiRig(3, spis=32, **lpis).gic
         player = Player(gic, seed)
         player.open_everything()
         for _ in range(steps):
@@ -151,20 +165,22 @@ def seen(gic: GICv3) -> tuple[Any, ...]:
     """All that can be asked of a GIC that tells two pasts apart."""
     counters = [gic.counters(pe) for pe in range(gic.num_pe)]
     lpis = [gic.lpi_pending(pe) for pe in range(gic.num_pe)] if gic.config.lpis else None
-    return gic.state_digest(), gic.changed(), counters, gic.totals(), gic.strict_log(), bytes(gic.lines), lpis
+    lines, works = bytes(gic.lines), gic.has_work
+    return gic.state_digest(), gic.changed(), counters, gic.totals(), gic.strict_log(), lines, lpis, works
 
 
 @settings(max_examples=150)
-@given(data=st.data(), name=st.sampled_from([*CONFIGS, "lpis"]), seed=st.integers(0, 2**32), steps=st.integers(0, 80))
+@given(st.data(), st.sampled_from([*CONFIGS, *LPI_CONFIGS]), st.integers(0, 2**32), st.integers(0, 80))
 def test_a_batch_does_what_single_calls_do(data: st.DataObject, name: str, seed: int, steps: int) -> None:
     single, batched = twins(name, seed, steps)
     single.changed(), batched.changed()
     told: list[tuple[int, Line, bool]] = []
     batched.on_line = lambda pe, line, level: told.append((pe, line, level))
     for _ in range(data.draw(st.integers(1, 4))):
-        for intid in data.draw(st.lists(st.integers(8192, 8224), max_size=9)) if name == "lpis" else []:
+        for intid in data.draw(st.lists(st.integers(8192, 8224), max_size=9)) if name in LPI_CONFIGS else []:
             for gic in (single, batched):
                 gic.redist[intid % 3]["GICR_SETLPIR"] = intid
+                gic.redist[intid % 3]["GICR_INVALLR"] = 0  # work, as long as the LPIs that pend are many
         assert single.changed() == batched.changed()
         told.clear()
         method, lists, arrays, more = data.draw(batches(single))
@@ -266,6 +282,40 @@ def test_lpis_are_taken_too() -> None:
     rig.lpi(8200, pe=1)
     assert rig.gic.batch.ack_eoi([0, 1, 0, 1]).tolist() == [8192, 8200, 8193, SPURIOUS]
     assert rig.gic.pe[0]["ICC_RPR_EL1"] == 0xFF
+
+
+@pytest.mark.parametrize("budget", [1, 20])
+@pytest.mark.parametrize("callbacks", [False, True])
+def test_the_reading_of_a_pending_table_goes_on_as_with_single_calls(budget: int, callbacks: bool) -> None:
+    single, batched = (LpiRig(enable=False, work_budget=budget, callbacks=callbacks) for _ in range(2))
+    for rig in (single, batched):
+        rig.set_table_bit(60000)
+        rig.enable_lpis()
+        assert rig.gic.has_work
+    taken = Single(single.gic).ack_eoi([0] * 1000, 1)
+    assert taken.count(60000) == 1
+    assert batched.gic.batch.ack_eoi([0] * 1000).tolist() == taken
+    assert seen(batched.gic) == seen(single.gic)
+
+
+def test_what_a_callback_of_memory_raises_comes_out_after_the_batch() -> None:
+    rig = LpiRig(enable=False, work_budget=1)
+    wanted: list[int] = []
+
+    def read(address: int, size: int) -> bytes:
+        wanted.append(address)
+        if len(wanted) > 1:
+            raise LookupError("mine")
+        return rig.read_ram(address, size)
+
+    rig.gic.memory.unmap(RAM)
+    rig.gic.memory.map_callbacks(RAM, len(rig.ram), read, rig.write_ram)
+    rig.enable_lpis()
+    assert len(wanted) == 1
+    with pytest.raises(LookupError, match=r"^mine$") as caught:
+        rig.gic.batch.ack_eoi([0] * 1000)
+    assert caught.value.batch_results[0].tolist() == [SPURIOUS] * 1000  # type: ignore[attr-defined]
+    assert not rig.gic.has_work
 
 
 def test_a_negative_value_is_no_mistake_where_nothing_is_written() -> None:

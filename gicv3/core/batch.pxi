@@ -29,6 +29,9 @@ cdef struct Batch:
     u64 chunk[4][64]    # negative numbers in two's complement: above every limit but UINT64_MAX
     const char *wrong            # what the bad element lacks, or NULL
     u32 wrong_column
+    void *gic                    # the Gic
+    void *raised                 # _Raised, what callbacks of memory raised
+    bint working                 # LPIs or ITSs have work under way, which goes on after each call: see call_done()
 
 cdef const char *LIMIT_PE = "pe must be in 0..{last_pe}"
 cdef const char *LIMIT_INTID = "intid must be an implemented PPI ({ppis}) or SPI ({spis})"
@@ -69,6 +72,31 @@ cdef void column_load(Column *c, Py_ssize_t start, u32 count, u64 *values) noexc
     if c.is_signed:
         for i in range(<Py_ssize_t>count):
             values[i] = (values[i] ^ sign) - sign
+
+
+cdef int batch_serve(Gic gic, _Raised raised) except -1:
+    """One portion of work, unless a call that serves it is under way."""
+    if not gic.serving:
+        try:
+            work_serve(gic, raised)
+        except BaseException as error:
+            raised_add(raised, error)
+    return 0
+
+
+cdef void batch_work(Batch *b) noexcept with gil:
+    try:
+        batch_serve(<Gic>b.gic, <_Raised>b.raised)
+    except:  # noqa: E722 - no memory even to note it
+        pass
+
+
+cdef inline void call_done(GicState *s, Batch *b) noexcept nogil:
+    """Here a single call would end: work goes on, without the lock because it may run callbacks."""
+    if unlikely(b.working) and gic_has_work(s):
+        (<Gic>b.gic).mutex.release()
+        batch_work(b)
+        (<Gic>b.gic).mutex.acquire()
 
 
 cdef bint element_wrong(Batch *b, u32 column, const char *limit) noexcept nogil:
@@ -114,6 +142,7 @@ cdef inline u32 element_take(GicState *s, Batch *b, u32 pe) noexcept nogil:
         result = sysreg_iar1(s, pe, &value)
     else:
         result = sysreg_access_any(s, pe, ENC_IAR0, &value, False)
+    call_done(s, b)
     return <u32>value if result == ACCESS_VALUE else <u32>INTID_NONE
 
 
@@ -126,6 +155,7 @@ cdef inline void element_end(GicState *s, Batch *b, u32 pe, u32 intid) noexcept 
         sysreg_eoir1(s, pe, value)
     else:
         sysreg_access_any(s, pe, ENC_EOIR0, &value, True)
+    call_done(s, b)
 
 
 cdef bint batch_line(GicState *s, Batch *b, u32 i) noexcept nogil:
@@ -134,6 +164,7 @@ cdef bint batch_line(GicState *s, Batch *b, u32 i) noexcept nogil:
     if not element_wire(s, b, i, &slot, &pe):
         return False
     wire_set(s, slot, pe, b.chunk[2][i] != 0)
+    call_done(s, b)
     return True
 
 
@@ -144,6 +175,7 @@ cdef bint batch_pulse(GicState *s, Batch *b, u32 i) noexcept nogil:
         return False
     wire_set(s, slot, pe, True)
     wire_set(s, slot, pe, False)
+    call_done(s, b)
     return True
 
 
@@ -160,6 +192,7 @@ cdef bint batch_access(GicState *s, Batch *b, u32 i, u64 *value, u8 *code) noexc
     code[0] = <u8>sysreg_access(s, <u32>b.chunk[0][i], <u32>b.chunk[1][i], value, write)
     if write or code[0] != ACCESS_VALUE:
         value[0] = 0
+    call_done(s, b)
     return True
 
 
@@ -182,8 +215,10 @@ cdef bint batch_cycle(GicState *s, Batch *b, u32 i, u32 *taken) noexcept nogil:
     if b.chunk[1][i] >= s.num_pe:
         return element_wrong(b, 1, LIMIT_PE)
     wire_set(s, slot, owner, True)
+    call_done(s, b)
     taken[0] = element_take(s, b, pe)
     wire_set(s, slot, owner, False)
+    call_done(s, b)
     element_end(s, b, pe, taken[0])
     return True
 
@@ -348,7 +383,7 @@ cdef Py_ssize_t batch_length(u32 kind, tuple inputs, tuple results) except -1:
     return lengths.pop()
 
 
-cdef tuple batch_elements(Gic gic, u32 kind, u32 group, tuple inputs, tuple results):
+cdef tuple batch_elements(Gic gic, u32 kind, u32 group, tuple inputs, tuple results, _Raised raised):
     """Do them: how many were done, and what is wrong with the next one or None."""
     cdef Py_buffer[BATCH_COLUMNS + BATCH_RESULTS] held
     cdef Column[BATCH_COLUMNS] column
@@ -364,6 +399,8 @@ cdef tuple batch_elements(Gic gic, u32 kind, u32 group, tuple inputs, tuple resu
     b.kind = kind
     b.group1 = group == 1
     b.wrong = NULL
+    b.gic = <void *>gic
+    b.raised = <void *>raised
     loop = BATCH_LOOPS[kind]
     if b.group1 and kind == BATCH_TAKE:
         loop = batch_takes1
@@ -389,7 +426,11 @@ cdef tuple batch_elements(Gic gic, u32 kind, u32 group, tuple inputs, tuple resu
                 for i in range(columns):
                     column_load(&column[i], done, wanted, &b.chunk[i][0])
                 batch_prefetch(gic.s, &b.chunk[pes][0], wanted)
-                ready = loop(gic.s, &b, done, wanted)
+                b.working = gic_has_work(gic.s)          # no element of a batch starts some
+                if b.working:
+                    ready = BATCH_LOOPS[kind](gic.s, &b, done, wanted)
+                else:
+                    ready = loop(gic.s, &b, done, wanted)
                 done += ready
                 if b.wrong != NULL:
                     break
@@ -407,13 +448,14 @@ def run_batch(Gic gic not None, u32 kind, u32 group, tuple inputs, tuple results
     `inputs` are the columns of `kind`: integer arrays of one dimension and one length. `results` are fresh arrays.
     Nothing of Python runs between the batch and its end but callbacks, so no signal gets between them.
     """
-    done, wrong = batch_elements(gic, kind, group, inputs, results)
+    cdef _Raised raised = _Raised()
+    done, wrong = batch_elements(gic, kind, group, inputs, results, raised)
     error = None
     if wrong is not None:
         results = tuple([result[:done] for result in results])
         error = BatchError(f"element {done}: {wrong}", done, results)
     try:
-        gic.drain()
+        drain_lines(gic, raised if raised.kept else None)
         PyErr_CheckSignals()
     except BaseException as told:
         if error is not None:

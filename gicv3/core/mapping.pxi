@@ -114,8 +114,10 @@ cdef bint request_serve(Gic gic, MemRequest *request) except -1:
     return True
 
 
-cdef _Raised work_serve(Gic gic):
-    """Go on with the GIC's work; run the callbacks it needs, each a unit of the budget. Returns what they raised.
+cdef _Raised work_serve(Gic gic, _Raised raised):
+    """Go on with the GIC's work; run the callbacks it needs, each a unit of the budget.
+
+    Returns `raised` with what they raised added.
 
     The budget spent, some callbacks more may run with a unit each, so that what they bring is put to use. MSIs that
     wait and entries being written come to their end whatever the budget, because a state with them is not saved; but
@@ -123,7 +125,6 @@ cdef _Raised work_serve(Gic gic):
     One call serves at a time: a nested call, or one from another thread, leaves its work to the one under way.
     """
     cdef MemRequest *request = request_new()
-    cdef _Raised raised = None
     cdef int32_t budget = gic.s.work_budget
     cdef u32 beyond = 0          # callbacks since the budget was spent
     cdef bint more = True
