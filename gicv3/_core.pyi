@@ -1,7 +1,7 @@
 # Types of the compiled core; what things do is said once, in _core.pyx, and shown by help().
 # Embedders use `Gic` through its subclass `gicv3.GICv3`; Cython code cimports it (_core.pxd).
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntFlag
 from typing import Any, ClassVar, Self, TypeAlias, final
 
@@ -12,10 +12,14 @@ from typing_extensions import disjoint_base
 from gicv3.errors import ConfigError as ConfigError
 from gicv3.errors import GicError as GicError
 from gicv3.gic import GICv3Config
+from gicv3.machine import VirtMachine
+from gicv3.power_state import PowerState
 from gicv3.registers import REGISTERS as REGISTERS
 from gicv3.registers import SYSREGS as SYSREGS
 from gicv3.registers import SysReg as SysReg
 from gicv3.registers import encode as encode
+from gicv3.timer import GenericTimer
+from gicv3.vcpu import CpuContext
 
 _Frame: TypeAlias = int | str
 _Register: TypeAlias = int | str | tuple[int, int, int, int, int]
@@ -32,6 +36,32 @@ class Line(IntFlag):
 
 api: object  # capsule "gicv3._core.api" of the struct of function pointers in gicv3.h: see gicv3.capi
 api_address: int  # of that struct
+
+@disjoint_base
+class VcpuRecord:
+    machine: VirtMachine
+    id: str | None
+    anonymous: int
+    power_state: PowerState
+    sysregs: Mapping[Any, Any] | None
+    _context: CpuContext | None
+    _timer: GenericTimer | None
+    mp_affinity: int
+    cpu_index: int
+    outputs: int
+    hotplugged: bool
+    unplug_requested: bool
+    associated: bool
+    wired: bool
+    def __new__(
+        cls,
+        machine: VirtMachine,
+        cpu_index: int,
+        mp_affinity: int,
+        id: str | None = None,
+        hotplugged: bool = False,
+        anonymous: int = -1,
+    ) -> Self: ...
 
 @final
 class SavedPe:

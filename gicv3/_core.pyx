@@ -23,6 +23,7 @@ from operator import index as as_index
 import numpy
 
 from gicv3.errors import BatchError, ConfigError, GicError, HotplugError, RegisterError, SnapshotError
+from gicv3.power_state import OFF as _OFF
 from gicv3.registers import REGISTERS, SYSREGS, Frame, SysReg, encode
 
 cdef extern from "<stdlib.h>" nogil:
@@ -89,6 +90,7 @@ include "core/saved.pxi"
 include "core/lpi_point.pxi"
 include "core/savepoint.pxi"
 include "core/recorder.pxi"
+include "core/vcpu_record.pxi"
 include "core/facts.pxi"
 include "core/arrays.pxi"
 include "core/batch.pxi"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
+from gicv3._core import VcpuRecord
 from gicv3.errors import ConfigError
 from gicv3.notifier import collect, raise_all
+from gicv3.power_state import OFF as OFF
+from gicv3.power_state import PowerState as PowerState
 from gicv3.views import PeView
 
 if TYPE_CHECKING:
@@ -24,18 +27,6 @@ class Unique:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"{type(self).__name__} cannot be copied or pickled")
-
-
-class PowerState(IntEnum):
-    """Power of a vCPU; the values are those of PSCI AFFINITY_INFO."""
-
-    ON = 0
-    OFF = 1
-    ON_PENDING = 2
-
-
-OFF = PowerState.OFF
-"""For hot paths: in CPython 3.11 a member costs as much as a call each time it is fetched from its Enum."""
 
 
 class CpuPpi(IntEnum):
@@ -105,7 +96,7 @@ class CpuContext:
 _FRESH_CONTEXT = CpuContext().saved()
 
 
-class Vcpu(Unique):
+class Vcpu(Unique, VcpuRecord):
     """One vCPU of a machine, from its plug to its unplug.
 
     Attributes:
@@ -124,47 +115,7 @@ class Vcpu(Unique):
     Thread-safety: as the machine's.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_context",
-        "_timer",
-        "anonymous",
-        "associated",
-        "cpu_index",
-        "hotplugged",
-        "id",
-        "machine",
-        "mp_affinity",
-        "outputs",
-        "power_state",
-        "sysregs",
-        "unplug_requested",
-        "wired",
-    )
-
-    def __init__(
-        self,
-        machine: VirtMachine,
-        cpu_index: int,
-        mp_affinity: int,
-        id: str | None = None,
-        hotplugged: bool = False,
-        anonymous: int = -1,
-    ) -> None:
-        self.machine = machine
-        self.cpu_index = cpu_index
-        self.mp_affinity = mp_affinity
-        self.id = id
-        self.hotplugged = hotplugged
-        self.anonymous = anonymous
-        self.power_state = OFF
-        self.associated = False
-        self.sysregs: Mapping[Any, Any] | None = None
-        self.wired = False
-        self.outputs = 0
-        self.unplug_requested = False
-        self._context: CpuContext | None = None
-        self._timer: GenericTimer | None = None
+    __slots__ = ("__weakref__",)
 
     @property
     def gicv3state(self) -> PeView | None:
