@@ -15,7 +15,6 @@ from gicv3.views import PeView
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gicv3.machine import VirtMachine
     from gicv3.timer import GenericTimer
     from gicv3.topology import CpuProps
 

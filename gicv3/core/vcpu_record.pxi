@@ -1,5 +1,5 @@
-# What a machine keeps of each vCPU. In C because a large machine makes thousands, and Python's garbage collector looks at
-# each of them again and again: the fewer references it finds, the better.
+# What a machine keeps of each vCPU. In C because a large machine makes thousands, and Python's garbage collector looks
+# at each of them more than once: the fewer references it finds, the better.
 
 cdef class VcpuRecord:
     """The fields of a `Vcpu`, which says what they are."""
