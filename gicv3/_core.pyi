@@ -38,6 +38,16 @@ api: object  # capsule "gicv3._core.api" of the struct of function pointers in g
 api_address: int  # of that struct
 
 @disjoint_base
+class CPUHotplugInfo:
+    gic: Any
+    cpu: Any
+    plugging: bool
+    def __new__(cls, gic: Any, cpu: Any, plugging: bool) -> Self: ...
+    def inverse(self) -> CPUHotplugInfo: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@disjoint_base
 class VcpuRecord:
     machine: VirtMachine
     id: str | None

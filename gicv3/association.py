@@ -14,30 +14,14 @@ What becomes of interrupts when a vCPU goes:
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gicv3._core import CPUHotplugInfo as CPUHotplugInfo
 from gicv3.notifier import Notifier
 
 if TYPE_CHECKING:
     from gicv3.gic import GICv3
     from gicv3.vcpu import Vcpu
-
-
-@dataclass(slots=True)
-class CPUHotplugInfo:
-    """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes."""
-
-    gic: Any
-    """The GICv3 that the vCPU belongs to; a notifier leaves those of others alone."""
-    cpu: Any
-    """The vCPU, with `mp_affinity` and `cpu_index`."""
-    plugging: bool
-    """True when it comes, False when it goes."""
-
-    def inverse(self) -> CPUHotplugInfo:
-        """The event that takes this one back."""
-        return CPUHotplugInfo(self.gic, self.cpu, not self.plugging)
 
 
 class GicCpuHotplugNotifier(Notifier):

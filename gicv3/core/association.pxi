@@ -1,4 +1,38 @@
-# Which vCPU object has which PE: it gets the PE of its affinity when it comes, and loses it when it goes.
+# Which vCPU object has which PE, and the event of a change: it gets the PE of its affinity when it comes, and loses it
+# when it goes.
+
+cdef class CPUHotplugInfo:
+    """What a CPU hotplug notifier receives: the GIC, the vCPU, and whether it comes or goes.
+
+    Attributes:
+        gic: the `GICv3` that the vCPU belongs to; a notifier leaves those of others alone.
+        cpu: the `Vcpu`, with `mp_affinity` and `cpu_index`.
+        plugging: True when it comes, False when it goes.
+    """
+
+    cdef public object gic
+    cdef public object cpu
+    cdef public bint plugging
+
+    def __cinit__(self, gic, cpu, bint plugging):
+        self.gic = gic
+        self.cpu = cpu
+        self.plugging = plugging
+
+    def inverse(self):
+        """The event that takes this one back."""
+        return CPUHotplugInfo(self.gic, self.cpu, not self.plugging)
+
+    def __eq__(self, other):
+        if not isinstance(other, CPUHotplugInfo):
+            return NotImplemented
+        return (self.gic, self.cpu, self.plugging) == (other.gic, other.cpu, other.plugging)
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"CPUHotplugInfo(gic={self.gic!r}, cpu={self.cpu!r}, plugging={self.plugging})"
+
 
 cdef u32 vcpu_pe(Gic gic, cpu) except? 0xFFFFFFFF:
     """The PE of a vCPU's affinity."""
