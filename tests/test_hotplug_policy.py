@@ -224,6 +224,22 @@ def enable(machine, slot):
     return machine.device_set(boot(slot), True)
 
 
+def refuse_enabling(machine, slot, objects):
+    """A listener raises at the events that `objects` is true for: nothing has changed then."""
+
+    def fail(event):
+        if objects(event):
+            raise Boom
+
+    listener = Notifier(fail)
+    machine.hotplug_events.add(listener)
+    before = fingerprint(machine)
+    with pytest.raises(Boom):
+        enable(machine, slot)
+    assert fingerprint(machine) == before
+    listener.remove()
+
+
 def disable(machine, slot):
     machine.device_set(boot(slot), False)
     machine.complete_unplug(boot(slot))
@@ -322,16 +338,7 @@ def test_a_refused_change_of_state_changes_nothing():
     refuse(machine, lambda: enable(machine, 3), "device_set not allowed while migrating")
     machine.migrating = False
 
-    def fail(event):
-        if not event.undo:
-            raise Boom
-
-    listener = Notifier(fail)
-    machine.hotplug_events.add(listener)
-    before = fingerprint(machine)
-    with pytest.raises(Boom):
-        enable(machine, 3)
-    assert fingerprint(machine) == before
+    refuse_enabling(machine, 3, lambda event: not event.undo)
     assert not machine.vcpu(3).enabled
 
 
@@ -396,16 +403,7 @@ def test_a_request_to_disable_holds_when_a_listener_refuses_to_take_it_back():
     enable(machine, 2)
     machine.device_set(boot(2), False)
 
-    def fail(event):
-        raise Boom
-
-    listener = Notifier(fail)
-    machine.hotplug_events.add(listener)
-    before = fingerprint(machine)
-    with pytest.raises(Boom):
-        enable(machine, 2)
-    assert fingerprint(machine) == before
-    listener.remove()
+    refuse_enabling(machine, 2, lambda event: True)
     machine.complete_unplug(boot(2))
 
 
